@@ -1,0 +1,40 @@
+"""m2m_rag: an embedded vector database for retrieval-augmented generation.
+
+The public names load on first use, so ``import m2m_rag`` costs no more than numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from m2m_rag._types import Hit, Record, WriteReport
+    from m2m_rag.collection import Collection
+    from m2m_rag.database import Database
+    from m2m_rag.errors import M2MError
+
+__version__ = "0.1.0"
+__all__ = ["Collection", "Database", "Hit", "M2MError", "Record", "WriteReport", "__version__"]
+
+_HOME = {
+    "Collection": "m2m_rag.collection",
+    "Database": "m2m_rag.database",
+    "Hit": "m2m_rag._types",
+    "M2MError": "m2m_rag.errors",
+    "Record": "m2m_rag._types",
+    "WriteReport": "m2m_rag._types",
+}
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

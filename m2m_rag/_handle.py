@@ -1,0 +1,104 @@
+"""A handle of a collection: what it is, when it may be used, and its snapshots and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+
+from m2m_rag._types import Metric
+from m2m_rag.errors import ClosedError, CollectionNotFoundError
+from m2m_rag.filters import Filter
+from m2m_rag.storage.snapshot import Snapshot
+from m2m_rag.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from m2m_rag.database import Database, Parts
+
+WhereLike: TypeAlias = Mapping[str, Any] | Filter | None
+
+
+class Handle:
+    """What reading and writing have in common."""
+
+    def __init__(self, database: Database, name: str, parts: Parts) -> None:
+        self._database = database
+        self._name = name
+        self._parts = parts
+        self._closed = False
+        with self._snapshot() as snapshot:
+            self._metric = cast(Metric, snapshot.state.metric)
+
+    @property
+    def database(self) -> Database:
+        """The database that holds the collection."""
+        return self._database
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._name
+
+    @property
+    def metric(self) -> Metric:
+        """``"cosine"``, ``"dot"`` or ``"l2"``; see `m2m_rag.scores`."""
+        return self._metric
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of the vectors; None until the first add of a collection made without one."""
+        with self._snapshot() as snapshot:
+            return snapshot.state.dimension
+
+    @property
+    def embedder(self) -> str | None:
+        """Fingerprint of the embedder that fills the collection, if one was bound."""
+        with self._snapshot() as snapshot:
+            return snapshot.state.embedder
+
+    def close(self) -> None:
+        """Close this handle; the database stays open. Closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        """Return the collection; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the handle."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Show name and place, without touching the disk."""
+        return f"<Collection {self._name!r} of {self._database!r}>"
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Snapshot]:
+        self._check_open()
+        with self._parts.store.catalog.snapshot() as snapshot:
+            self._check_present(snapshot)
+            yield snapshot
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        self._check_open()
+        self._database._begin_write()
+        with self._parts.write_lock, self._parts.store.catalog.transaction() as transaction:
+            self._check_present(transaction)
+            yield transaction
+
+    def _check_open(self) -> None:
+        if self._closed or self._database.closed:
+            raise ClosedError(
+                f"collection {self._name!r} was closed. Open it again with Database.open()."
+            )
+
+    def _check_present(self, snapshot: Snapshot) -> None:
+        if snapshot.state.dropped:
+            raise CollectionNotFoundError(f"collection {self._name!r} was dropped.")

@@ -1,0 +1,114 @@
+"""The types that every layer shares: what users get back, and how the parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Metadata: TypeAlias = dict[str, Any]
+Where: TypeAlias = "dict[str, Any]"
+FloatArray: TypeAlias = NDArray[np.float32]
+RowArray: TypeAlias = NDArray[np.int64]
+ScoreArray: TypeAlias = NDArray[np.float64]
+MaskArray: TypeAlias = NDArray[np.bool_]
+
+METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
+
+
+class Record(NamedTuple):
+    """What a user stored under one id.
+
+    Attributes
+    ----------
+    id
+        The user's id.
+    text
+        The stored text, or None.
+    metadata
+        A fresh dictionary; changing it does not change the collection.
+    alpha
+        Weight > 0 of the splat, 1.0 unless given.
+    kappa
+        Concentration > 0 of the splat, None when none was given.
+    vector
+        ``(d,)`` float32, exactly as stored, when it was asked for; else None.
+    """
+
+    id: str
+    text: str | None
+    metadata: Metadata
+    alpha: float
+    kappa: float | None
+    vector: FloatArray | None
+
+
+class Hit(NamedTuple):
+    """A record that a search found, with its score (higher is better)."""
+
+    id: str
+    score: float
+    text: str | None
+    metadata: Metadata
+    alpha: float
+    kappa: float | None
+    vector: FloatArray | None
+
+
+class WriteReport(NamedTuple):
+    """What one `upsert` did: the ids in the order given, and how many of each kind."""
+
+    ids: list[str]
+    added: int
+    updated: int
+    deleted: int
+
+
+class Segment(NamedTuple):
+    """A run of stored rows that lie together in memory or in one mapped file.
+
+    `vectors` is ``(n, d)`` float32, C-contiguous and read-only; its first row is row
+    `first_row` of the collection.
+    """
+
+    first_row: int
+    vectors: FloatArray
+
+
+class Backend(Protocol):
+    """What the layers above need of a compute backend (`m2m_rag.compute.base` specifies it)."""
+
+    name: str
+
+    def squared_norms(self, vectors: FloatArray) -> ScoreArray:
+        """Return the ``(n,)`` squared Euclidean norms."""
+        ...
+
+    def top_k(
+        self,
+        queries: FloatArray,
+        vectors: FloatArray,
+        norms2: ScoreArray,
+        k: int,
+        metric: Metric,
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """Return, for each query, the best rows and their scores."""
+        ...
+
+
+class Index(Protocol):
+    """What the engine needs of an index: the best rows of the first `n_rows`."""
+
+    def search(
+        self,
+        queries: FloatArray,
+        k: int,
+        segments: Sequence[Segment],
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """Return, for each query, the best allowed rows and their scores."""
+        ...

@@ -1,0 +1,81 @@
+"""The contract of a compute backend: arrays in, arrays out, and ids that agree exactly.
+
+The *canonical score* of a query q and a vector x, both float32, is computed in float64 with sums
+taken in the order of the dimensions, one term after the other::
+
+    dot(q, x)    = (((q0 x0) + q1 x1) + q2 x2) + ...
+    cosine(q, x) = dot(q, x) / sqrt(dot(q, q) dot(x, x)), clipped to [-1, 1]; 0 if either is zero
+    l2(q, x)     = -sqrt((((q0 - x0)**2) + (q1 - x1)**2) + ...)
+
+A product of two float32 is exact in float64, so a plain Python loop, numpy and compiled code give
+the same bits: the tests compare with ``==``. Results are ordered by score, highest first, and ties
+by row, lowest first. How a backend finds them is its own affair (the Numba backend scans in
+float32 with an error bound and scores canonically only what the bound cannot exclude); what it
+returns is not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
+
+
+class ComputeBackend(ABC):
+    """Operations that every backend offers; `tests/compute/contract.py` is the test of all."""
+
+    name: str
+
+    @abstractmethod
+    def squared_norms(self, vectors: FloatArray) -> ScoreArray:
+        """Return the squared Euclidean norms of the rows.
+
+        Parameters
+        ----------
+        vectors
+            ``(n, d)`` float32, C-contiguous, finite.
+
+        Returns
+        -------
+        ScoreArray
+            ``(n,)`` float64, canonical (``dot(x, x)``).
+        """
+
+    @abstractmethod
+    def scores(
+        self, query: FloatArray, vectors: FloatArray, norms2: ScoreArray, metric: Metric
+    ) -> ScoreArray:
+        """Return the ``(n,)`` canonical scores of one ``(d,)`` query."""
+
+    @abstractmethod
+    def top_k(
+        self,
+        queries: FloatArray,
+        vectors: FloatArray,
+        norms2: ScoreArray,
+        k: int,
+        metric: Metric,
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """Return the exact top k of each query.
+
+        Parameters
+        ----------
+        queries
+            ``(m, d)`` float32, C-contiguous, finite.
+        vectors
+            ``(n, d)`` float32, C-contiguous, finite; norms at most 2**60.
+        norms2
+            ``(n,)`` float64, what `squared_norms` returned for `vectors`.
+        k
+            At least 1; more than there are allowed rows returns all of these.
+        metric
+            Which score.
+        allowed
+            ``(n,)`` bool, or None for all rows.
+
+        Returns
+        -------
+        rows, scores
+            For each query an int64 and a float64 array of equal length, at most k.
+        """

@@ -1,0 +1,52 @@
+"""Limits and settings, and the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""A collection's name. It never becomes a path: folders have generated names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one record, one batch and one query may hold; passing a limit raises `LimitError`.
+
+    Attributes
+    ----------
+    id_bytes
+        UTF-8 length of an id.
+    text_bytes
+        UTF-8 length of a text (64 MiB).
+    metadata_bytes
+        UTF-8 length of a record's metadata as JSON (16 MiB).
+    metadata_depth
+        Nesting of dictionaries and lists in metadata.
+    filter_depth
+        Nesting of ``$and``, ``$or`` and ``$not`` in a filter.
+    dimension
+        Length of a vector.
+    max_norm
+        Euclidean norm of a vector: squares and products stay finite in float32.
+    k
+        Results that one query may ask for.
+    """
+
+    id_bytes: int = 512
+    text_bytes: int = 64 << 20
+    metadata_bytes: int = 16 << 20
+    metadata_depth: int = 64
+    filter_depth: int = 64
+    dimension: int = 65_536
+    max_norm: float = 2.0**60
+    k: int = 1_000_000_000
+
+
+LIMITS = Limits()
+
+
+def compute_backend() -> str:
+    """Return the compute backend's name from ``M2M_BACKEND``, by default ``"auto"``."""
+    return os.environ.get("M2M_BACKEND", "auto")

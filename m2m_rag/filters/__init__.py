@@ -1,0 +1,9 @@
+"""Filters on metadata: one tree of conditions, one dialect, two evaluators that agree."""
+
+from __future__ import annotations
+
+from m2m_rag.filters.ast import And, Compare, Exists, Filter, In, Not, Or
+from m2m_rag.filters.dialect import parse_where
+from m2m_rag.filters.evaluate import matches
+
+__all__ = ["And", "Compare", "Exists", "Filter", "In", "Not", "Or", "matches", "parse_where"]

@@ -1,0 +1,97 @@
+"""The flat index: exact search over all rows, segment by segment.
+
+It keeps one float64 squared norm a row, computed when a row is first searched; the vectors stay
+where they are stored. It is the oracle that every other index is judged by.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from m2m_rag._types import (
+    Backend,
+    FloatArray,
+    MaskArray,
+    Metric,
+    RowArray,
+    ScoreArray,
+    Segment,
+)
+
+
+class FlatIndex:
+    """Exact top k by comparing a query with every allowed row.
+
+    Parameters
+    ----------
+    backend
+        Computes norms and top k.
+    metric
+        Which score.
+    """
+
+    def __init__(self, backend: Backend, metric: Metric) -> None:
+        self._backend = backend
+        self._metric: Metric = metric
+        self._norms2: dict[int, ScoreArray] = {}
+        self._lock = threading.Lock()
+
+    def search(
+        self,
+        queries: FloatArray,
+        k: int,
+        segments: Sequence[Segment],
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """Return the exact top k of each query, best first, ties to the lower row.
+
+        Parameters
+        ----------
+        queries
+            ``(m, d)`` float32.
+        k
+            At least 1.
+        segments
+            The rows to search, ascending and without overlap. A segment may have grown since the
+            last call, but never changes where it was.
+        allowed
+            One bool for each row up to the last segment's end, or None for all.
+
+        Returns
+        -------
+        rows, scores
+            For each query at most k rows of the collection, and their scores.
+        """
+        found: list[tuple[list[RowArray], list[ScoreArray]]] = []
+        for first_row, vectors in segments:
+            norms2 = self._squared_norms(first_row, vectors)
+            mask = None if allowed is None else allowed[first_row : first_row + len(vectors)]
+            rows, scores = self._backend.top_k(queries, vectors, norms2, k, self._metric, mask)
+            found.append(([part + first_row for part in rows], scores))
+        if len(found) == 1:
+            return found[0]
+        return _merge(found, len(queries), k)
+
+    def _squared_norms(self, first_row: int, vectors: FloatArray) -> ScoreArray:
+        with self._lock:
+            known = self._norms2.get(first_row, np.empty(0))
+            if len(known) < len(vectors):
+                fresh = self._backend.squared_norms(vectors[len(known) :])
+                known = self._norms2[first_row] = np.concatenate([known, fresh])
+        return known[: len(vectors)]
+
+
+def _merge(
+    found: Sequence[tuple[list[RowArray], list[ScoreArray]]], n_queries: int, k: int
+) -> tuple[list[RowArray], list[ScoreArray]]:
+    all_rows, all_scores = [], []
+    for query in range(n_queries):
+        rows = np.concatenate([np.empty(0, np.int64), *(part[0][query] for part in found)])
+        scores = np.concatenate([np.empty(0), *(part[1][query] for part in found)])
+        best = np.lexsort((rows, -scores))[:k]
+        all_rows.append(rows[best])
+        all_scores.append(scores[best])
+    return all_rows, all_scores

@@ -1,0 +1,80 @@
+"""A collection's catalog: snapshots for readers, transactions for the writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from m2m_rag.storage.schema import CATALOG_FILE, KIND
+from m2m_rag.storage.snapshot import Snapshot
+from m2m_rag.storage.sqlite import ConnectionPool, create_database, open_database, translated
+from m2m_rag.storage.transaction import Transaction
+
+
+class Catalog:
+    """The catalog in `folder`, or in memory when `folder` is None.
+
+    A snapshot stays what it is while others commit. In memory, readers and writers take turns.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = None if folder is None else folder / CATALOG_FILE
+        self._pool = ConnectionPool(lambda: open_database(self._path, KIND), single=folder is None)
+
+    @staticmethod
+    def create(folder: Path, metric: str, dimension: int | None) -> None:
+        """Create the catalog's file in `folder`, with its first state, on disk."""
+        create_database(folder / CATALOG_FILE, KIND)
+        catalog = Catalog(folder)
+        try:
+            catalog.initialise(metric, dimension)
+        finally:
+            catalog.close()
+
+    def initialise(self, metric: str, dimension: int | None) -> None:
+        """Write the state of an empty collection."""
+        with translated(self._path), self._pool.connection() as connection:
+            connection.execute(
+                "INSERT INTO state VALUES (1, ?, ?, 1, ?, NULL, 0, 0, 0, 0)",
+                (os.urandom(16), metric, dimension),
+            ).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Read one whole commit, the newest at this moment."""
+        with translated(self._path), self._pool.connection() as connection:
+            connection.execute("BEGIN").fetchall()
+            try:
+                yield Snapshot(connection)
+            finally:
+                _end(connection, "ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Write one commit; an exception undoes all of it.
+
+        Writers of other handles wait their turn. When the block ends, the commit is on disk.
+        """
+        with translated(self._path), self._pool.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE").fetchall()
+            try:
+                transaction = Transaction(connection)
+                yield transaction
+                transaction.write_state()
+                connection.execute("COMMIT").fetchall()
+            except BaseException:
+                _end(connection, "ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def _end(connection: apsw.Connection, statement: str) -> None:
+    if connection.in_transaction:
+        connection.execute(statement).fetchall()

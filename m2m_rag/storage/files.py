@@ -1,0 +1,35 @@
+"""Small file operations that put things on disk for good: fsync of files and of folders."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content and size to disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to disk (Windows does so with the files' own metadata)."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """Flush what was written through `descriptor`, with the size that reading it needs."""
+    if sys.platform in ("win32", "darwin"):
+        os.fsync(descriptor)
+    else:
+        os.fdatasync(descriptor)

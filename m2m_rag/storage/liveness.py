@@ -1,0 +1,43 @@
+"""Which rows are live in which commit: for each row the commit in which it died.
+
+One int64 a row, shared by all readers of the process: a reader of commit c sees row r when
+``died_at[r] > c``, so readers of different commits can use the same array.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from m2m_rag._types import MaskArray, RowArray
+from m2m_rag.storage.snapshot import Snapshot
+
+_ALIVE = np.iinfo(np.int64).max
+
+
+class Liveness:
+    """Follows the tombstones of one collection."""
+
+    def __init__(self) -> None:
+        self._died_at: RowArray = np.empty(0, dtype=np.int64)
+        self._any_died = False
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def mask(self, snapshot: Snapshot) -> MaskArray | None:
+        """Return ``(n_rows,)`` bool of the rows live in the snapshot, or None when all are."""
+        state = snapshot.state
+        with self._lock:
+            if state.n_rows > len(self._died_at):
+                grown = np.full(max(state.n_rows, 2 * len(self._died_at)), _ALIVE)
+                grown[: len(self._died_at)] = self._died_at
+                self._died_at = grown
+            if state.commit_no > self._seen:
+                for row, commit_no in snapshot.tombstones_since(self._seen):
+                    self._died_at[row] = commit_no
+                    self._any_died = True
+                self._seen = state.commit_no
+            if not self._any_died:
+                return None
+            return self._died_at[: state.n_rows] > state.commit_no

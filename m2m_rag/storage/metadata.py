@@ -1,0 +1,106 @@
+"""Metadata as JSON text: what is accepted comes back exactly, everything else is refused.
+
+Accepted: dictionaries with string keys, lists, str, int within 64 bits, finite float, bool, None.
+Nothing is converted: a tuple, a datetime or a numpy scalar would come back as something else, so
+the error names it and says what to store instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from m2m_rag.config import LIMITS
+from m2m_rag.errors import InvalidInputError, LimitError
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def encode_metadata(metadata: Any, where: str) -> str:
+    """Return metadata as JSON text.
+
+    Parameters
+    ----------
+    metadata
+        A dictionary, or None for an empty one.
+    where
+        Names the record in error messages, such as ``"metadatas[3]"``.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the key and the value that JSON cannot hold exactly.
+    """
+    if not metadata and (metadata is None or type(metadata) is dict):
+        return "{}"
+    if type(metadata) is not dict:
+        raise InvalidInputError(
+            f"{where}: metadata is a dictionary or None, got {type(metadata).__name__}."
+        )
+    _check(metadata, where, 1)
+    text = _encoder.encode(metadata)
+    check_unicode(text, where)
+    if len(text) > LIMITS.metadata_bytes:
+        raise LimitError(
+            f"{where}: {len(text)} characters of JSON; a record's metadata may have "
+            f"{LIMITS.metadata_bytes}. Store long content as the record's text."
+        )
+    return text
+
+
+def decode_metadata(text: str) -> dict[str, Any]:
+    """Return the dictionary that `encode_metadata` was given."""
+    decoded: dict[str, Any] = json.loads(text) if text != "{}" else {}
+    return decoded
+
+
+def check_unicode(text: str, where: str) -> None:
+    """Refuse a lone surrogate, which UTF-8 cannot hold."""
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"{where}: not valid Unicode text: lone surrogate "
+            f"{text[error.start]!r} at position {error.start}. Decode the source with the right "
+            "encoding, or replace it: s.encode('utf-8', 'replace').decode()."
+        ) from None
+
+
+def _check(value: Any, where: str, depth: int) -> None:
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return
+    if kind is int:
+        if not -(2**63) <= value < 2**63:
+            raise InvalidInputError(
+                f"{where}: {value} is beyond 64-bit integers. Store it as a string."
+            )
+    elif kind is float:
+        if not math.isfinite(value):
+            raise InvalidInputError(f"{where}: {value} is not JSON. Store None or a string.")
+    elif kind is dict or kind is list:
+        if depth > LIMITS.metadata_depth:
+            raise LimitError(
+                f"{where}: nested deeper than {LIMITS.metadata_depth} levels. Flatten it."
+            )
+        if kind is list:
+            for position, item in enumerate(value):
+                _check(item, f"{where}[{position}]", depth + 1)
+            return
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidInputError(
+                    f"{where}: key {key!r} is {type(key).__name__}, keys are strings."
+                )
+            if type(item) is str:
+                continue
+            _check(item, f"{where}[{key!r}]", depth + 1)
+    else:
+        raise InvalidInputError(
+            f"{where}: {kind.__name__} is not JSON (dict, list, str, int, float, bool, None). "
+            "Convert it first: value.isoformat() for dates, list(value) for tuples and sets, "
+            "value.item() for numpy scalars."
+        )

@@ -1,0 +1,9 @@
+"""Vector stores: where the float32 rows of a collection live, on disk or in memory."""
+
+from __future__ import annotations
+
+from m2m_rag.storage.vectors.base import Block, VectorFile, Vectors
+from m2m_rag.storage.vectors.disk import DiskVectors
+from m2m_rag.storage.vectors.memory import MemoryVectors
+
+__all__ = ["Block", "DiskVectors", "MemoryVectors", "VectorFile", "Vectors"]

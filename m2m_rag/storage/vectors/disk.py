@@ -1,0 +1,278 @@
+"""Vectors on disk: append-only files, read through memory maps, each block verified once.
+
+Appending is planned by `plan_append` (pure) and then executed: pwrite behind the committed rows,
+fdatasync, and for a new file also an fsync of the folder. Files are never changed where they are
+committed; one that has reached `max_file_bytes` is sealed and the next one begins. Nothing is
+written through a map.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from m2m_rag._types import FloatArray, RowArray, Segment
+from m2m_rag.errors import CorruptError
+from m2m_rag.storage.files import sync_data, sync_folder
+from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors
+from m2m_rag.storage.vectors.format import (
+    HEADER_BYTES,
+    Header,
+    block_rows,
+    check_header,
+    pack_header,
+)
+
+MAX_FILE_BYTES = 1 << 30
+_OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Piece(NamedTuple):
+    """A part of an append: rows `start` to `stop` of the batch go behind `file`'s rows."""
+
+    file: VectorFile
+    is_new: bool
+    start: int
+    stop: int
+
+
+def plan_append(
+    files: Sequence[VectorFile], n_rows: int, rows_per_file: int, generation: int
+) -> list[Piece]:
+    """Decide which rows of a batch go into which file.
+
+    Parameters
+    ----------
+    files
+        The committed files in order.
+    n_rows
+        Rows of the batch.
+    rows_per_file
+        Rows that seal a file.
+    generation
+        Part of a new file's name.
+    """
+    pieces = []
+    last = files[-1] if files else None
+    start = 0
+    while start < n_rows:
+        room = 0 if last is None else rows_per_file - last.rows
+        if last is None or room <= 0:
+            number = 0 if last is None else last.number + 1
+            first_row = 0 if last is None else last.first_row + last.rows
+            last = VectorFile(number, f"{generation}-{number}.f32", first_row, 0)
+            room = rows_per_file
+        stop = min(n_rows, start + room)
+        pieces.append(Piece(last, last.rows == 0, start, stop))
+        last = last._replace(rows=last.rows + stop - start)
+        start = stop
+    return pieces
+
+
+@dataclass
+class _Mapped:
+    """A file as this process sees it.
+
+    `verified` holds how many rows of a block are verified; the first `checked` rows all are.
+    """
+
+    rows: FloatArray
+    verified: dict[int, int]
+    checked: int = 0
+
+
+class DiskVectors(Vectors):
+    """Rows of a collection in its ``vectors`` folder.
+
+    Parameters
+    ----------
+    folder
+        Holds the vector files.
+    dimension, collection, generation
+        Written into each header, and checked when a file is opened.
+    max_file_bytes
+        Size that seals a file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dimension: int,
+        collection: bytes,
+        generation: int,
+        max_file_bytes: int = MAX_FILE_BYTES,
+    ) -> None:
+        self._folder = folder
+        self.dimension = dimension
+        self._collection = collection
+        self._generation = generation
+        self._block_rows = block_rows(dimension)
+        self._rows_per_file = max(1, (max_file_bytes - HEADER_BYTES) // (4 * dimension))
+        self._mapped: dict[int, _Mapped] = {}
+        self._lock = threading.Lock()
+
+    def append(self, layout: Layout, vectors: FloatArray) -> tuple[list[VectorFile], list[Block]]:
+        """See `Vectors.append`."""
+        grown, blocks = [], []
+        plan = plan_append(layout.files, len(vectors), self._rows_per_file, self._generation)
+        for piece in plan:
+            rows = np.ascontiguousarray(vectors[piece.start : piece.stop], dtype="<f4")
+            tail = self._tail(layout, piece.file)
+            self._write(piece, rows)
+            with_tail = np.concatenate([tail, rows]) if len(tail) else rows
+            blocks.extend(self._checksums(piece.file, with_tail))
+            grown.append(piece.file._replace(rows=piece.file.rows + len(rows)))
+        return grown, blocks
+
+    def segments(self, layout: Layout) -> list[Segment]:
+        """See `Vectors.segments`."""
+        result = []
+        for file in layout.files:
+            mapped = self._map(file)
+            if mapped.checked < file.rows:
+                self._verify(layout, file, mapped.checked, file.rows)
+                mapped.checked = file.rows
+            result.append(Segment(file.first_row, mapped.rows[: file.rows]))
+        return result
+
+    def rows(self, layout: Layout, rows: RowArray) -> FloatArray:
+        """See `Vectors.rows`."""
+        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for file in layout.files:
+            inside = np.flatnonzero((rows >= file.first_row) & (rows < file.first_row + file.rows))
+            local = rows[inside] - file.first_row
+            for row in np.unique(local // self._block_rows) * self._block_rows:
+                self._verify(layout, file, int(row), min(int(row) + self._block_rows, file.rows))
+            if len(inside):
+                out[inside] = self._map(file).rows[local]
+        return out
+
+    def close(self) -> None:
+        """See `Vectors.close`."""
+        with self._lock:
+            self._mapped.clear()
+
+    def _header(self, file: VectorFile) -> Header:
+        return Header(self.dimension, file.number, self._generation, self._collection)
+
+    def _write(self, piece: Piece, rows: FloatArray) -> None:
+        path = self._folder / piece.file.name
+        flags = os.O_RDWR | _OPEN_FLAGS
+        if piece.is_new:
+            self._folder.mkdir(exist_ok=True)
+            flags |= os.O_CREAT | os.O_TRUNC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if piece.is_new:
+                _write_all(descriptor, memoryview(pack_header(self._header(piece.file))), 0)
+            offset = HEADER_BYTES + piece.file.rows * 4 * self.dimension
+            _write_all(descriptor, memoryview(rows.data).cast("B"), offset)
+            sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+        if piece.is_new:
+            sync_folder(self._folder)
+            sync_folder(self._folder.parent)
+
+    def _tail(self, layout: Layout, file: VectorFile) -> FloatArray:
+        """Return the committed rows of the file's last, unfinished block, verified."""
+        kept = file.rows % self._block_rows
+        if not kept:
+            return np.empty((0, self.dimension), dtype="<f4")
+        self._verify(layout, file, file.rows - kept, file.rows)
+        return self._map(file).rows[file.rows - kept : file.rows]
+
+    def _checksums(self, file: VectorFile, rows: FloatArray) -> list[Block]:
+        """Return the blocks of `rows`, which begin where the file's last block begins."""
+        first = file.rows // self._block_rows
+        parts = [rows[i : i + self._block_rows] for i in range(0, len(rows), self._block_rows)]
+        return [
+            Block(file.number, first + i, len(part), _digest(part)) for i, part in enumerate(parts)
+        ]
+
+    def _map(self, file: VectorFile) -> _Mapped:
+        """Return the file with at least its committed rows mapped."""
+        with self._lock:
+            mapped = self._mapped.get(file.number)
+            if mapped is not None and len(mapped.rows) >= file.rows:
+                return mapped
+            path = self._folder / file.name
+            try:
+                with open(path, "rb") as stream:
+                    check_header(stream.read(HEADER_BYTES), path, self._header(file))
+                    size = os.fstat(stream.fileno()).st_size
+                    present = (size - HEADER_BYTES) // (4 * self.dimension)
+                    if present < file.rows:
+                        raise CorruptError(
+                            f"{path} is cut off: {present} rows are there, {file.rows} are "
+                            "committed. Restore a backup."
+                        )
+                    rows = np.memmap(
+                        stream,
+                        dtype="<f4",
+                        mode="r",
+                        offset=HEADER_BYTES,
+                        shape=(present, self.dimension),
+                    )
+            except FileNotFoundError:
+                raise CorruptError(f"{path} is missing. Restore a backup.") from None
+            if mapped is None:
+                mapped = self._mapped[file.number] = _Mapped(rows.view(np.ndarray), {})
+            else:
+                mapped.rows = rows.view(np.ndarray)
+            return mapped
+
+    def _verify(self, layout: Layout, file: VectorFile, start: int, stop: int) -> None:
+        """Check the blocks of rows `start` to `stop` that were not checked before."""
+        if stop <= start:
+            return
+        mapped = self._map(file)
+        rows, verified = mapped.rows, mapped.verified
+        first, last = start // self._block_rows, (stop - 1) // self._block_rows
+        expected = {
+            number: min(self._block_rows, file.rows - number * self._block_rows)
+            for number in range(first, last + 1)
+        }
+        todo = [number for number, size in expected.items() if verified.get(number, 0) < size]
+        if not todo:
+            return
+        checksums = layout.checksums(file.number, todo[0], todo[-1])
+        for number in todo:
+            begin = number * self._block_rows
+            size = expected[number]
+            block = checksums.get(number)
+            if (
+                block is None
+                or block.rows != size
+                or block.checksum != _digest(rows[begin : begin + size])
+            ):
+                raise CorruptError(
+                    f"{self._folder / file.name}: rows {file.first_row + begin} to "
+                    f"{file.first_row + begin + size - 1} do not match their checksum. "
+                    "Restore a backup."
+                )
+            verified[number] = size
+
+
+def _digest(rows: FloatArray) -> int:
+    """Return the XXH3-64 of the rows' bytes as SQLite's signed 64-bit integer."""
+    unsigned: int = xxhash.xxh3_64_intdigest(memoryview(rows.data).cast("B"))
+    return unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    while data:
+        if hasattr(os, "pwrite"):
+            written = os.pwrite(descriptor, data, offset)
+        else:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            written = os.write(descriptor, data)
+        data = data[written:]
+        offset += written
