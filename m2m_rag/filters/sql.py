@@ -86,7 +86,8 @@ class _Translator:
             kind = "array" if isinstance(value, list) else "object"
             found = self.call("json_extract", path)
             self.parameters.append(json.dumps(value))
-            return f"(({typed} = '{kind}' AND {JSON_EQUAL}({found}, ?)) IS TRUE)"
+            # CASE, not AND: SQLite may evaluate both sides of AND, and found may be no container.
+            return f"(CASE WHEN {typed} = '{kind}' THEN {JSON_EQUAL}({found}, ?) ELSE 0 END)"
         kind = "= 'text'" if isinstance(value, str) else f"IN {_NUMBER}"
         found = self.call("json_extract", path)
         self.parameters.append(value)

@@ -1,0 +1,38 @@
+"""Brute force with plain loops: what is right, however slow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def score(query: Sequence[float], vector: Sequence[float], metric: str) -> float:
+    dot = norm_q = norm_x = square = 0.0
+    for q, x in zip(query, vector, strict=True):
+        q, x = float(q), float(x)
+        dot += q * x
+        norm_q += q * q
+        norm_x += x * x
+        difference = q - x
+        square += difference * difference
+    if metric == "dot":
+        return dot
+    if metric == "l2":
+        return -math.sqrt(square)
+    scale = math.sqrt(norm_q * norm_x)
+    return 0.0 if scale == 0.0 else max(-1.0, min(1.0, dot / scale))
+
+
+def top_k(
+    query: Sequence[float],
+    vectors: Sequence[Sequence[float]],
+    k: int,
+    metric: str,
+    allowed: Sequence[bool] | None = None,
+) -> list[tuple[int, float]]:
+    scored = [
+        (row, score(query, vector, metric))
+        for row, vector in enumerate(vectors)
+        if allowed is None or allowed[row]
+    ]
+    return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
