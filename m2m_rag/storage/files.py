@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 
+def private_file(path: Path) -> None:
+    """Create an empty file that only its owner may read; one that exists is emptied."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+
+
 def sync_file(path: Path) -> None:
     """Flush a file's content and size to disk."""
     descriptor = os.open(path, os.O_RDWR)

@@ -18,6 +18,7 @@ from pathlib import Path
 import filelock
 
 from m2m_rag.errors import StorageError, WriterLockedError
+from m2m_rag.storage.files import private_file
 
 LOCK_FILE = "LOCK"
 HOLDER_FILE = "LOCK.holder"
@@ -75,7 +76,7 @@ class WriterLock:
                 held.lock.release()
 
     def _take(self) -> filelock.BaseFileLock:
-        lock = filelock.FileLock(self._folder / LOCK_FILE, thread_local=False)
+        lock = filelock.FileLock(self._folder / LOCK_FILE, mode=0o600, thread_local=False)
         try:
             lock.acquire(timeout=self._timeout_s)
         except filelock.Timeout:
@@ -89,6 +90,7 @@ class WriterLock:
                 f"database {self._folder} cannot be locked for writing ({error})."
             ) from error
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since_s": time.time()}
+        private_file(self._folder / HOLDER_FILE)
         (self._folder / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
         return lock
 

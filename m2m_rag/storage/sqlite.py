@@ -21,7 +21,7 @@ import apsw.sqlite_extra
 
 from m2m_rag.errors import CorruptError, FormatError, ReadOnlyError, StorageError
 from m2m_rag.filters.sql import JSON_EQUAL, json_equal
-from m2m_rag.storage.files import sync_file, sync_folder
+from m2m_rag.storage.files import private_file, sync_file, sync_folder
 
 BUSY_TIMEOUT_S = 30.0
 _VFS = "cksmvfs"
@@ -42,6 +42,7 @@ def create_database(path: Path, kind: DatabaseKind) -> None:
     unfinished = path.with_name(path.name + ".new")
     for leftover in path.parent.glob(unfinished.name + "*"):
         leftover.unlink()
+    private_file(unfinished)
     with translated(path):
         connection = apsw.Connection(str(unfinished), vfs=_checksum_vfs())
         try:

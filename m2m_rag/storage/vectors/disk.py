@@ -166,7 +166,7 @@ class DiskVectors(Vectors):
         path = self._folder / piece.file.name
         flags = os.O_RDWR | _OPEN_FLAGS
         if piece.is_new:
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
             flags |= os.O_CREAT | os.O_TRUNC
         descriptor = os.open(path, flags, 0o600)
         try:

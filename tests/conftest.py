@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from m2m_rag import Database
+
+
+@pytest.fixture(params=["memory", "disk"])
+def database(request, tmp_path):
+    """A new database, in memory and on disk."""
+    made = Database.in_memory() if request.param == "memory" else Database(tmp_path / "db")
+    with made as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the repository; a test that needs it skips without."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the data sets are missing: {folder} does not exist")
+    return folder

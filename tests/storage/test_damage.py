@@ -1,0 +1,86 @@
+"""A damaged database raises our error; it never gives a wrong answer."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from m2m_rag import Database
+from m2m_rag.errors import CorruptError, FormatError, StorageError
+
+N_FLIPS = 60
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    path = tmp_path / "db"
+    with Database(path) as database:
+        collection = database.create("c")
+        rng = np.random.default_rng(0)
+        collection.add(
+            rng.normal(size=(400, 8)),
+            ids=[f"id-{i}" for i in range(400)],
+            texts=[f"text number {i}" for i in range(400)],
+            metadatas=[{"i": i} for i in range(400)],
+        )
+    return path
+
+
+def answers(path):
+    with Database(path) as database:
+        collection = database.open("c")
+        records = [record[:4] for record in collection.get()]
+        return records, collection.search(np.ones(8), 50), collection.ids({"i": {"$lt": 30}})
+
+
+@pytest.mark.parametrize("pattern", ["database.sqlite", "catalog.sqlite", "*.f32"])
+def test_bit_flips_never_change_an_answer(folder, tmp_path, pattern):
+    expected = answers(folder)
+    (victim,) = folder.rglob(pattern)
+    size = victim.stat().st_size
+    rng = np.random.default_rng(2)
+    detected = 0
+    for _ in range(N_FLIPS):
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        data = bytearray(victim.read_bytes())
+        data[int(rng.integers(size))] ^= 1 << int(rng.integers(8))
+        (copy / victim.relative_to(folder)).write_bytes(data)
+        try:
+            assert answers(copy) == expected
+        except (StorageError, LookupError) as error:
+            assert isinstance(error, (CorruptError, FormatError)), error
+            detected += 1
+        shutil.rmtree(copy)
+    assert detected > N_FLIPS // 2
+
+
+def test_a_newer_format_is_refused(folder):
+    (catalog,) = folder.rglob("catalog.sqlite")
+    for path in (catalog, folder / "database.sqlite"):
+        good = path.read_bytes()
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        connection.close()
+        with pytest.raises((FormatError, CorruptError)):
+            answers(folder)
+        path.write_bytes(good)
+    answers(folder)
+
+
+def test_another_programs_file_is_refused(folder):
+    (catalog,) = folder.rglob("catalog.sqlite")
+    catalog.unlink()
+    connection = sqlite3.connect(catalog)
+    connection.execute("CREATE TABLE t(x)")
+    connection.close()
+    with pytest.raises(FormatError, match="not one of m2m_rag"):
+        answers(folder)
+    catalog.write_bytes(b"not a database at all" * 300)
+    with pytest.raises(FormatError, match="not a database file"):
+        answers(folder)
+    catalog.unlink()
+    with pytest.raises(StorageError, match=r"catalog\.sqlite cannot be opened"):
+        answers(folder)
