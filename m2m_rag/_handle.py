@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
-from m2m_rag._types import Metric
+from m2m_rag._types import Condition, Metric
 from m2m_rag.errors import ClosedError, CollectionNotFoundError
-from m2m_rag.filters import Filter
+from m2m_rag.filters import Filter, parse_where
+from m2m_rag.filters.sql import to_sql
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.transaction import Transaction
 
@@ -92,6 +93,11 @@ class Handle:
         with self._parts.write_lock, self._parts.store.catalog.transaction() as transaction:
             self._check_present(transaction)
             yield transaction
+
+    @staticmethod
+    def _condition(where: WhereLike) -> Condition | None:
+        parsed = parse_where(where)
+        return None if parsed is None else to_sql(parsed)
 
     def _check_open(self) -> None:
         if self._closed or self._database.closed:

@@ -8,10 +8,9 @@ from typing import Any, cast, overload
 import numpy as np
 
 from m2m_rag._handle import Handle, WhereLike
-from m2m_rag._types import FloatArray, Hit, MaskArray, Metadata, Record
+from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, Metadata, Record
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidInputError
-from m2m_rag.filters import Filter, parse_where
 from m2m_rag.index.mmr import maximal_marginal_relevance
 from m2m_rag.inputs import as_count, as_ids, as_queries, text_hash
 from m2m_rag.storage.metadata import decode_metadata
@@ -47,7 +46,7 @@ class Reading(Handle):
             Fill `Record.vector`.
         """
         wanted = None if ids is None else as_ids(ids)
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         count = None if limit is None else as_count(limit, "limit", least=0)
         skip = as_count(offset, "offset", least=0)
         with self._snapshot() as snapshot:
@@ -65,13 +64,13 @@ class Reading(Handle):
 
     def ids(self, where: WhereLike = None) -> list[str]:
         """Return the ids of all records, or of those that match, oldest first."""
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         with self._snapshot() as snapshot:
             return snapshot.ids_where(parsed)
 
     def count(self, where: WhereLike = None) -> int:
         """Return how many records there are, or how many match."""
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         with self._snapshot() as snapshot:
             if parsed is None:
                 return snapshot.state.n_live
@@ -79,7 +78,7 @@ class Reading(Handle):
 
     def distinct(self, key: str, where: WhereLike = None) -> list[Any]:
         """Return the distinct values of a top-level metadata key (null and absent left out)."""
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         with self._snapshot() as snapshot:
             return snapshot.distinct(key, parsed)
 
@@ -133,7 +132,7 @@ class Reading(Handle):
         list of Hit, or a list of them for each of several queries.
         """
         k = as_count(k, "k", least=1, most=LIMITS.k)
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         with self._snapshot() as snapshot:
             queries, is_single = as_queries(vector, snapshot.state.dimension)
             results = self._hits(snapshot, queries, k, parsed, include_vectors)
@@ -175,7 +174,7 @@ class Reading(Handle):
         fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
         if not isinstance(lambda_mult, (int, float)) or not 0.0 <= lambda_mult <= 1.0:
             raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         with self._snapshot() as snapshot:
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single:
@@ -227,7 +226,7 @@ class Reading(Handle):
         snapshot: Snapshot,
         queries: FloatArray,
         k: int,
-        where: Filter | None,
+        where: Condition | None,
         include_vectors: bool,
     ) -> list[list[Hit]]:
         if snapshot.state.n_live == 0 or len(queries) == 0:
@@ -249,7 +248,7 @@ class Reading(Handle):
             )
         return results
 
-    def _allowed(self, snapshot: Snapshot, where: Filter | None) -> MaskArray | None:
+    def _allowed(self, snapshot: Snapshot, where: Condition | None) -> MaskArray | None:
         if where is None:
             return self._parts.store.liveness.mask(snapshot)
         mask = np.zeros(snapshot.state.n_rows, dtype=np.bool_)

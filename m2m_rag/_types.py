@@ -78,6 +78,13 @@ class Segment(NamedTuple):
     vectors: FloatArray
 
 
+class Condition(NamedTuple):
+    """A condition on stored metadata as SQL: an expression that is 0 or 1, values bound."""
+
+    sql: str
+    parameters: list[Any]
+
+
 class Backend(Protocol):
     """What the layers above need of a compute backend (`m2m_rag.compute.base` specifies it)."""
 

@@ -13,7 +13,6 @@ from m2m_rag.errors import (
     InvalidInputError,
     RecordNotFoundError,
 )
-from m2m_rag.filters import parse_where
 from m2m_rag.inputs import as_ids, as_records, as_vectors
 from m2m_rag.storage.metadata import decode_metadata, encode_metadata
 from m2m_rag.storage.transaction import NewRecord, Transaction
@@ -129,7 +128,7 @@ class Writing(Handle):
             The ids in the order given, and how many records were added, updated and deleted.
         """
         batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas)
-        stale = parse_where(replace_where)
+        stale = self._condition(replace_where)
         given = [record.id for record in records]
         last = {id_: position for position, id_ in enumerate(given)}
         if len(last) < len(records):
@@ -220,7 +219,7 @@ class Writing(Handle):
                 "delete() needs ids or where. To delete every record, call clear()."
             )
         wanted = None if ids is None else as_ids(ids)
-        parsed = parse_where(where)
+        parsed = self._condition(where)
         if wanted is not None and not wanted:
             return 0
         with self._transaction() as transaction:

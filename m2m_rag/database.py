@@ -23,6 +23,7 @@ from m2m_rag.errors import (
     ReadOnlyError,
     did_you_mean,
 )
+from m2m_rag.filters.sql import SQL_FUNCTIONS
 from m2m_rag.index import FlatIndex
 from m2m_rag.inputs import as_count
 from m2m_rag.storage.folder import (
@@ -252,7 +253,7 @@ class Database:
     def _create(self, name: str, dimension: int | None, metric: Metric) -> None:
         self._begin_write()
         if self._path is None:
-            store = CollectionStore(None)
+            store = CollectionStore(None, SQL_FUNCTIONS)
             store.catalog.initialise(metric, dimension)
             self._parts[name] = self._make_parts(store, metric)
             self._registry.add(name, name)
@@ -273,7 +274,7 @@ class Database:
         parts = self._parts.get(folder_name)
         if parts is None:
             folder = cast(Path, self._path) / COLLECTIONS_FOLDER / folder_name
-            store = CollectionStore(folder)
+            store = CollectionStore(folder, SQL_FUNCTIONS)
             with store.catalog.snapshot() as snapshot:
                 metric = cast(Metric, snapshot.state.metric)
             parts = self._parts[folder_name] = self._make_parts(store, metric)

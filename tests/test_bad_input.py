@@ -57,6 +57,7 @@ GOOD_METADATA = [
 BAD_METADATA = {
     "not a dictionary": ([1], "is a dictionary or None, got list"),
     "key": ({1: 2}, "keys are strings"),
+    "NUL in a key": ({"a": {"b\x00": 1}}, "holds a NUL"),
     "datetime": ({"d": datetime.datetime(2020, 1, 1)}, r"\['d'\]: datetime is not JSON.*isoformat"),
     "Decimal": ({"d": decimal.Decimal(1)}, "Decimal is not JSON"),
     "bytes": ({"d": b"x"}, "bytes is not JSON"),

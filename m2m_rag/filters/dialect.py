@@ -115,6 +115,8 @@ def _check_tree(node: Any, depth: int) -> None:
         _check_tree(node.part, depth + 1)
     elif isinstance(node, (Compare, In, Exists)):
         _check_text(node.path, f"path {node.path!r}")
+        if "\0" in node.path:
+            raise InvalidFilterError(f"filter path {node.path!r}: keys hold no NUL.")
         if isinstance(node, Compare):
             _check_value(node.path, node.value, 1)
         elif isinstance(node, In):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from m2m_rag._types import Condition
 from m2m_rag.filters.ast import And, Compare, Exists, Filter, In, Not, Or
 from m2m_rag.filters.evaluate import equal
 
@@ -20,7 +21,7 @@ _SYMBOL = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _NUMBER = "('integer', 'real')"
 
 
-def to_sql(node: Filter, column: str = "metadata") -> tuple[str, list[Any]]:
+def to_sql(node: Filter, column: str = "metadata") -> Condition:
     """Translate a filter.
 
     Parameters
@@ -32,17 +33,22 @@ def to_sql(node: Filter, column: str = "metadata") -> tuple[str, list[Any]]:
 
     Returns
     -------
-    sql, parameters
-        An expression that is 1 for the rows that match, and its bound parameters in order.
+    Condition
+        An expression that is 1 for the rows that match, and its bound parameters in order. It
+        needs `SQL_FUNCTIONS` on the connection.
     """
     parameters: list[Any] = []
-    return _Translator(column, parameters).node(node), parameters
+    return Condition(_Translator(column, parameters).node(node), parameters)
 
 
 def json_equal(*texts: Any) -> bool:
     """Compare two JSON texts as values: the SQL function `JSON_EQUAL`."""
     left, right = texts
-    return left is not None and equal(json.loads(left), json.loads(right))
+    return equal(json.loads(left), json.loads(right))
+
+
+SQL_FUNCTIONS = {JSON_EQUAL: json_equal}
+"""What a connection must offer for `to_sql`'s expressions; each takes two arguments."""
 
 
 class _Translator:

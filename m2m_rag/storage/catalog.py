@@ -11,7 +11,14 @@ import apsw
 
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
-from m2m_rag.storage.sqlite import ConnectionPool, create_database, open_database, translated
+from m2m_rag.storage.sqlite import (
+    NO_FUNCTIONS,
+    ConnectionPool,
+    SqlFunctions,
+    create_database,
+    open_database,
+    translated,
+)
 from m2m_rag.storage.transaction import Transaction
 
 
@@ -21,9 +28,11 @@ class Catalog:
     A snapshot stays what it is while others commit. In memory, readers and writers take turns.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, functions: SqlFunctions = NO_FUNCTIONS) -> None:
         self._path = None if folder is None else folder / CATALOG_FILE
-        self._pool = ConnectionPool(lambda: open_database(self._path, KIND), single=folder is None)
+        self._pool = ConnectionPool(
+            lambda: open_database(self._path, KIND, functions), single=folder is None
+        )
 
     @staticmethod
     def create(folder: Path, metric: str, dimension: int | None) -> None:

@@ -95,6 +95,10 @@ def _check(value: Any, where: str, depth: int) -> None:
                 raise InvalidInputError(
                     f"{where}: key {key!r} is {type(key).__name__}, keys are strings."
                 )
+            if "\0" in key:
+                raise InvalidInputError(
+                    f"{where}: key {key!r} holds a NUL, which no path can name."
+                )
             if type(item) is str:
                 continue
             _check(item, f"{where}[{key!r}]", depth + 1)

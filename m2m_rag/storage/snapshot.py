@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, cast
 import apsw
 import numpy as np
 
-from m2m_rag._types import RowArray
+from m2m_rag._types import Condition, RowArray
 from m2m_rag.errors import InvalidFilterError
-from m2m_rag.filters.ast import Filter
-from m2m_rag.filters.sql import to_sql
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile
 
 _COLUMNS = "row, id, text, metadata, alpha, kappa"
@@ -75,17 +73,17 @@ class Snapshot:
         )
         return dict(found)
 
-    def rows_where(self, where: Filter) -> RowArray:
+    def rows_where(self, where: Condition) -> RowArray:
         """Return the rows that match, ascending."""
         rows = self._filtered("SELECT row FROM records", where, " ORDER BY row").fetchall()
         return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
 
-    def ids_where(self, where: Filter | None) -> list[str]:
+    def ids_where(self, where: Condition | None) -> list[str]:
         """Return the ids that match, in row order."""
         rows = self._filtered("SELECT id FROM records", where, " ORDER BY row")
         return [row[0] for row in rows]
 
-    def count_where(self, where: Filter) -> int:
+    def count_where(self, where: Condition) -> int:
         """Return how many records match."""
         found = self._filtered("SELECT count(*) FROM records", where, "").get
         return int(found)
@@ -98,7 +96,7 @@ class Snapshot:
         return {row[0]: StoredRecord(*row) for row in found}
 
     def records_where(
-        self, where: Filter | None, limit: int | None = None, offset: int = 0
+        self, where: Condition | None, limit: int | None = None, offset: int = 0
     ) -> Iterator[StoredRecord]:
         """Yield the records that match, in row order."""
         tail = f" ORDER BY row LIMIT {-1 if limit is None else limit:d} OFFSET {offset:d}"
@@ -112,10 +110,10 @@ class Snapshot:
         )
         return list(found)
 
-    def distinct(self, key: str, where: Filter | None) -> list[Any]:
+    def distinct(self, key: str, where: Condition | None) -> list[Any]:
         """Return the distinct values of a top-level metadata key, null and absent left out."""
         label = "$." + json.dumps(key, ensure_ascii=False)
-        condition, parameters = to_sql(where) if where is not None else ("1", [])
+        condition, parameters = where or Condition("1", [])
         rows = self._connection.execute(
             "SELECT DISTINCT metadata -> ? AS found FROM records"
             f" WHERE found <> 'null' AND {condition} ORDER BY found",
@@ -131,12 +129,11 @@ class Snapshot:
         )
         return {row[1]: Block(*row) for row in rows}
 
-    def _filtered(self, select: str, where: Filter | None, tail: str) -> apsw.Cursor:
+    def _filtered(self, select: str, where: Condition | None, tail: str) -> apsw.Cursor:
         if where is None:
             return self._connection.execute(select + tail)
-        condition, parameters = to_sql(where)
         try:
-            return self._connection.execute(f"{select} WHERE {condition}{tail}", parameters)
+            return self._connection.execute(f"{select} WHERE {where.sql}{tail}", where.parameters)
         except apsw.SQLError as error:
             raise InvalidFilterError(
                 f"the filter is too large for one query ({error}). Split it, or use $in."

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import apsw
 import apsw.sqlite_extra
 
 from m2m_rag.errors import CorruptError, FormatError, ReadOnlyError, StorageError
-from m2m_rag.filters.sql import JSON_EQUAL, json_equal
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
 
+SqlFunctions: TypeAlias = Mapping[str, Callable[..., Any]]
+NO_FUNCTIONS: SqlFunctions = MappingProxyType({})
 BUSY_TIMEOUT_S = 30.0
 _VFS = "cksmvfs"
 _load_lock = threading.Lock()
@@ -46,7 +49,7 @@ def create_database(path: Path, kind: DatabaseKind) -> None:
     with translated(path):
         connection = apsw.Connection(str(unfinished), vfs=_checksum_vfs())
         try:
-            _configure(connection)
+            _configure(connection, NO_FUNCTIONS)
             connection.reserve_bytes("main", 8)
             connection.pragma("journal_mode", "wal")
             connection.pragma("application_id", kind.application_id)
@@ -59,8 +62,17 @@ def create_database(path: Path, kind: DatabaseKind) -> None:
     sync_folder(path.parent)
 
 
-def open_database(path: Path | None, kind: DatabaseKind) -> apsw.Connection:
+def open_database(
+    path: Path | None, kind: DatabaseKind, functions: SqlFunctions = NO_FUNCTIONS
+) -> apsw.Connection:
     """Open a database file that exists, or a new database in memory when `path` is None.
+
+    Parameters
+    ----------
+    path, kind
+        Which file, and what it must be.
+    functions
+        SQL functions of two arguments that the connection offers, by name.
 
     Raises
     ------
@@ -69,7 +81,7 @@ def open_database(path: Path | None, kind: DatabaseKind) -> apsw.Connection:
     """
     if path is None:
         connection = apsw.Connection(":memory:")
-        _configure(connection)
+        _configure(connection, functions)
         connection.execute(kind.schema).fetchall()
         return connection
     with translated(path):
@@ -77,7 +89,7 @@ def open_database(path: Path | None, kind: DatabaseKind) -> apsw.Connection:
             str(path), vfs=_checksum_vfs(), flags=apsw.SQLITE_OPEN_READWRITE
         )
         try:
-            _configure(connection)
+            _configure(connection, functions)
             _check_format(connection, path, kind)
         except BaseException:
             connection.close()
@@ -125,6 +137,8 @@ class ConnectionPool:
         self._idle: list[apsw.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
+        self._left_to_parent: list[apsw.Connection] = []
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
@@ -135,6 +149,8 @@ class ConnectionPool:
                     self._idle.append(self._connect())
                 yield self._idle[0]
             return
+        if self._pid != os.getpid():
+            self._start_anew()
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -149,8 +165,17 @@ class ConnectionPool:
             if connection is not None:
                 connection.close()
 
+    def _start_anew(self) -> None:
+        """In a forked child: keep the parent's connections unused and unclosed."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._left_to_parent += self._idle
+        self._idle = []
+
     def close(self) -> None:
         """Close the idle connections now, and those on loan when they come back."""
+        if self._pid != os.getpid():
+            self._start_anew()
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -165,12 +190,13 @@ def _corrupt(where: str, error: Exception) -> CorruptError:
     )
 
 
-def _configure(connection: apsw.Connection) -> None:
+def _configure(connection: apsw.Connection, functions: SqlFunctions) -> None:
     connection.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
     connection.pragma("synchronous", 2)
     connection.pragma("secure_delete", 1)
     connection.pragma("trusted_schema", 0)
-    connection.create_scalar_function(JSON_EQUAL, json_equal, 2, deterministic=True)
+    for name, function in functions.items():
+        connection.create_scalar_function(name, function, 2, deterministic=True)
 
 
 def _check_format(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> None:

@@ -11,6 +11,7 @@ from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.liveness import Liveness
 from m2m_rag.storage.snapshot import Snapshot
+from m2m_rag.storage.sqlite import SqlFunctions
 from m2m_rag.storage.transaction import NewRecord, Transaction
 from m2m_rag.storage.vectors import DiskVectors, MemoryVectors, Vectors
 
@@ -24,9 +25,9 @@ class CollectionStore:
     both: `append` writes vectors and their commit record in the caller's transaction.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, functions: SqlFunctions) -> None:
         self.folder = folder
-        self.catalog = Catalog(folder)
+        self.catalog = Catalog(folder, functions)
         self.liveness = Liveness()
         self._vectors: Vectors | None = None
         self._lock = threading.Lock()

@@ -51,6 +51,7 @@ def test_reads(where, expected):
         ({"a": "\ud800"}, "not valid Unicode"),
         ({"\ud800": 1}, "not valid Unicode"),
         ({1: 2}, "keys are strings"),
+        ({"a\x00": 2}, "hold no NUL"),
         ("a = 1", "a filter is a dictionary"),
         (["a"], "a filter is a dictionary"),
         (Compare("a", "eq", b"x"), "got bytes"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from m2m_rag.filters import And, Compare, Exists, In, Not, Or
 
-HOSTILE = ['a"; drop table records;--', "$.a.b", "__proto__", "a.b", ".", "a..b", "'", '"', "\\", "[0]", "\x00"]
+HOSTILE = ['a"; drop table records;--', "$.a.b", "__proto__", "a.b", ".", "a..b", "'", '"', "\\", "[0]"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-KEYS = st.sampled_from(["a", "b", "a.b", "", *HOSTILE]) | TEXT
+NO_NUL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+KEYS = st.sampled_from(["a", "b", "a.b", "", *HOSTILE]) | NO_NUL
 INTS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 NUMBERS = st.integers(-3, 3) | st.floats(-3, 3) | INTS | FLOATS

@@ -1,0 +1,68 @@
+"""What `import m2m_rag` costs and shows, and what is said when an extra is missing."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import m2m_rag
+import pytest
+from m2m_rag import _optional
+from m2m_rag.errors import MissingExtraError
+
+BUDGET_S = 0.05
+HEAVY = ("numba", "llvmlite", "apsw", "vulkan", "torch", "ray", "langchain_core", "llama_index", "typer")
+
+
+def fresh(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import m2m_rag, sys; print([m for m in {HEAVY} if m in sys.modules])"
+    assert fresh(code) == "[]"
+
+
+def test_import_costs_little_more_than_numpy():
+    """The fastest of several tries: a busy machine only ever adds time."""
+    code = (
+        "import numpy, time; start = time.perf_counter(); import m2m_rag;"
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(fresh(code)) for _ in range(7)) < BUDGET_S
+
+
+def test_importing_the_database_compiles_nothing():
+    code = "from m2m_rag import Database; import sys; print('numba' in sys.modules)"
+    assert fresh(code) == "False"
+
+
+def test_public_names():
+    assert m2m_rag.__all__ == [
+        "Collection", "Database", "Hit", "M2MError", "Record", "WriteReport", "__version__",
+    ]  # fmt: skip
+    assert dir(m2m_rag) == sorted(m2m_rag.__all__)
+    for name in m2m_rag.__all__:
+        assert getattr(m2m_rag, name).__doc__ if name != "__version__" else m2m_rag.__version__
+    with pytest.raises(AttributeError, match="no attribute 'Databse'"):
+        _ = m2m_rag.Databse
+
+
+def test_every_error_is_one_of_ours_and_a_builtin():
+    errors = importlib.import_module("m2m_rag.errors")
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__]
+    for kind in kinds:
+        assert issubclass(kind, m2m_rag.M2MError)
+        assert kind.__name__ in errors.__doc__
+        assert str(kind("what 'it' is")) == "what 'it' is"
+        if kind is not m2m_rag.M2MError:
+            builtins = (ValueError, KeyError, RuntimeError, ImportError, TypeError, OSError)
+            assert issubclass(kind, builtins)
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(MissingExtraError, match=r"'pypdf'.*pip install 'm2m-rag\[text\]'"):
+        _optional.require("pypdf", "text")
