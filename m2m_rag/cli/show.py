@@ -1,0 +1,42 @@
+"""``m2m info`` and ``m2m collections``: what a database holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from m2m_rag import Database
+from m2m_rag.cli.output import console, human_bytes
+
+
+def info(db: Path, collection: str | None, as_json: bool) -> None:
+    """Print the counters of one collection or all."""
+    with Database(db, read_only=True) as database:
+        names = database.list() if collection is None else [collection]
+        stats = [database.open(name).stats() for name in names]
+    n_bytes = sum(item.stat().st_size for item in db.rglob("*") if item.is_file())
+    if as_json:
+        typer.echo(json.dumps({"path": str(db), "bytes": n_bytes, "collections": stats}, indent=2))
+        return
+    console.print(f"database {db}: {human_bytes(n_bytes)} on disk", markup=False)
+    table = Table("collection", "records", "dimension", "metric", "embedder", "vectors")
+    for row in stats:
+        table.add_row(
+            row["name"],
+            str(row["n_records"]),
+            str(row["dimension"] or "-"),
+            row["metric"],
+            row["embedder"] or "-",
+            human_bytes(row["vector_bytes"]),
+        )
+    console.print(table)
+
+
+def collections(db: Path, as_json: bool) -> None:
+    """Print the names, one a line."""
+    with Database(db, read_only=True) as database:
+        names = database.list()
+    typer.echo(json.dumps(names) if as_json else "\n".join(names), nl=bool(names) or as_json)
