@@ -24,11 +24,11 @@ from m2m_rag.text import TextDocument, as_embedder, ingest_texts
 
 COLLECTION = "python_reference"
 QUESTIONS = (
-    "How can I make sure that a file is closed even when an error happens?",
-    "What is the difference between a list and a tuple?",
-    "Which statement rebinds a variable of the enclosing function?",
-    "How do I format a number with two digits after the decimal point?",
+    "When are default parameter values evaluated?",
+    "How do I write an anonymous function?",
+    "What does the nonlocal statement do?",
     "When is the finally clause of a try statement executed?",
+    "Which values are considered false?",
 )
 K = 3
 

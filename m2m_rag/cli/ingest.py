@@ -64,7 +64,7 @@ def choose_embedder(collection: Collection, name: str | None) -> Embedder:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Event], None]]:
-    """Show a bar on standard error, and give the callback that moves it."""
+    """Show a bar on standard error if that is a terminal, and give the callback that moves it."""
     bar = Progress(
         TextColumn("{task.fields[n_embedded]} texts embedded"),
         BarColumn(),
@@ -73,6 +73,7 @@ def progress_bar() -> Iterator[Callable[[Event], None]]:
         TextColumn("{task.fields[source]}", markup=False),
         console=errors,
         transient=True,
+        disable=not errors.is_terminal,
     )
     with bar:
         task = bar.add_task("", total=None, n_embedded=0, source="")

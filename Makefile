@@ -1,0 +1,42 @@
+# make demo   create .venv, install, run the main job
+# make test   the same for lint, types and tests
+# Running either again installs nothing twice. PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+DECLARED := pyproject.toml constraints.txt integrations/langchain/pyproject.toml \
+	integrations/llama_index/pyproject.toml
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/m2m demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone: left to the others' choice, pip takes the newest, CUDA packages included.
+$(VENV)/.torch: $(VENV)/bin/python constraints.txt
+	$(PIP) torch
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.torch $(DECLARED)
+	$(PIP) --editable '.[demo]' --editable integrations/langchain --editable integrations/llama_index
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch $(DECLARED)
+	$(PIP) --editable '.[dev]' --editable integrations/langchain --editable integrations/llama_index
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) m2m_demo_db .pytest_cache .mypy_cache .ruff_cache .hypothesis

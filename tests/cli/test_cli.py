@@ -1,0 +1,187 @@
+"""The command line: what each command prints, its JSON, its errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from m2m_rag import Database
+from m2m_rag.cli.app import app
+from m2m_rag.cli.output import EXIT_CODES, SOME_FAILED, exit_code, human_bytes
+from m2m_rag.errors import M2MError
+from typer.testing import CliRunner
+
+
+@pytest.fixture()
+def m2m(tmp_path, monkeypatch):
+    """Run ``m2m`` in an empty folder with a wide screen."""
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"COLUMNS": "200"})
+
+    def run(*arguments, code=0):
+        result = runner.invoke(app, list(arguments))
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture()
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "tea.md").write_text("# Tea\n\nGreen tea is brewed at eighty degrees.\n")
+    (folder / "bread.txt").write_text("Sourdough bread rises for twelve hours.\n")
+    return folder
+
+
+def test_ingest_search_info(m2m, docs):
+    said = m2m("ingest", "docs", "-e", "hashing")
+    assert "2 added, 0 updated, 0 deleted, 0 skipped" in said
+    assert "holds 2 passages" in said
+    assert "2 skipped" in m2m("ingest", "docs"), "the collection knows its embedder"
+
+    said = m2m("search", "how long does bread rise", "-k", "1")
+    assert "1. 0." in said
+    assert "bread.txt" in said
+    assert "Sourdough bread rises for twelve hours." in said
+    assert "tea" not in said
+
+    (hit,) = json.loads(m2m("search", "green tea", "-k", "1", "--json"))
+    assert hit["metadata"]["source"] == "tea.md"
+    assert hit["text"].endswith("eighty degrees.")
+    assert 0 < hit["score"] <= 1
+    where = '{"source": "bread.txt"}'
+    (hit,) = json.loads(m2m("search", "green tea", "--where", where, "--json"))
+    assert hit["metadata"]["source"] == "bread.txt"
+    assert "nothing found" in m2m("search", "x", "--where", '{"source": "none"}')
+
+    said = m2m("info")
+    assert "hashing-lexical" in said
+    assert "documents" in said
+    info = json.loads(m2m("info", "--json"))
+    assert info["collections"][0]["n_records"] == 2
+    assert info["bytes"] > 4096
+
+
+def test_reingest_reports_what_changed(m2m, docs):
+    m2m("ingest", "docs", "-e", "hashing")
+    (docs / "tea.md").write_text("# Tea\n\nBlack tea wants boiling water.\n")
+    (docs / "bread.txt").unlink()
+    (docs / "new.py").write_text("print('new')\n")
+    report = json.loads(m2m("ingest", "docs", "--json"))
+    assert (report["added"], report["updated"], report["deleted"]) == (
+        ["new.py"],
+        ["tea.md"],
+        ["bread.txt"],
+    )
+    assert report["n_embedded"] == 2
+    (docs / "tea.md").unlink()
+    assert "0 deleted" in m2m("ingest", "docs", "--keep-missing")
+    assert "0 added" in m2m("ingest", "docs", "--exclude", "*.py")
+
+
+def test_a_source_that_fails_is_named_and_the_others_are_stored(m2m, docs):
+    (docs / "broken.txt").write_bytes(b"caf\xe9 \xff\xfe")
+    said = m2m("ingest", "docs", "-e", "hashing", code=SOME_FAILED)
+    assert "2 added" in said
+    assert "failed: broken.txt" in said
+
+
+def test_collections(m2m, docs):
+    with Database("m2m_db") as database:
+        assert m2m("collections") == ""
+        database.create("b")
+        database.create("a")
+    assert m2m("collections") == "a\nb\n"
+    assert json.loads(m2m("collections", "--json")) == ["a", "b"]
+
+
+def test_the_database_may_come_from_the_environment(m2m, docs, monkeypatch):
+    monkeypatch.setenv("M2M_DB", "elsewhere")
+    m2m("ingest", "docs", "-e", "hashing")
+    assert (docs.parent / "elsewhere" / "database.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["search", "x"], 5, "is not a database"),
+        (["ingest", "nowhere"], 2, "does not exist"),
+        (["ingest", "docs", "-e", "hashin"], 2, "Did you mean 'hashing'"),
+        (["search", "x", "--db", "full", "-c", "document"], 3, "Did you mean 'documents'"),
+        (["search", "x", "--db", "full", "--where", "{"], 2, "--where is not JSON"),
+        (["search", "x", "--db", "full", "--where", "[]"], 2, "got list"),
+        (["search", "x", "--db", "full", "--where", '{"a": {"$gtt": 1}}'], 2, "'$gt"),
+        (["search", "x", "--db", "full", "-k", "0"], 2, "k: expected at least 1"),
+        (["search", "x", "--db", "full", "-e", "minilm"], 1, "was filled by embedder 'hashing"),
+        (["info", "--db", "docs"], 5, "is not a database"),
+    ],
+)
+def test_errors_are_one_paragraph_and_an_exit_code(m2m, docs, arguments, code, message):
+    m2m("ingest", "docs", "--db", "full", "-e", "hashing")
+    said = m2m(*arguments, code=code)
+    assert said.startswith("error: ")
+    assert message in " ".join(said.split())
+    assert "Traceback" not in said
+    assert "\n\n" not in said.strip()
+
+
+def test_a_second_writer_is_told(m2m, docs):
+    m2m("ingest", "docs", "-e", "hashing")
+    hold = (
+        "import sys; from m2m_rag import Database; d = Database('m2m_db');"
+        "d.open('documents').delete([]); d.open('documents').delete(['x']);"
+        "print('holding', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "holding\n"
+        (docs / "tea.md").write_text("changed")
+        assert f"process {holder.pid} on" in m2m("ingest", "docs", code=4)
+        assert "1." in m2m("search", "bread"), "reading needs no lock"
+        holder.communicate("")
+
+
+def test_every_error_has_an_exit_code():
+    codes = {exit_code(kind("x")) for kind in M2MError.__subclasses__()}
+    assert codes <= {code for _, code in EXIT_CODES}
+    assert {code for _, code in EXIT_CODES} | {0, SOME_FAILED} == set(range(8))
+
+
+def test_help_is_short_and_names_the_exit_codes(m2m):
+    said = m2m("--help")
+    assert "Exit codes: 0 done" in said
+    for command in ("ingest", "search", "info", "collections", "demo", "doctor"):
+        assert command in said
+        assert len(m2m(command, "--help").splitlines()) <= 40
+    assert len(said.splitlines()) <= 40
+
+
+def test_doctor_tries_every_backend(m2m):
+    report = json.loads(m2m("doctor", "--json"))
+    assert set(report["operations"]) == {"compute numpy", "compute numba", "storage"}
+    assert all(said.startswith("right answer in ") for said in report["operations"].values())
+    assert report["versions"]["sqlite"] >= "3.54"
+    assert report["extras"]["cli"] == "installed"
+    assert "pip install 'm2m-rag[distributed]'" in report["extras"]["distributed"]
+    assert "right answer" in m2m("doctor")
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from m2m_rag.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 6
+    assert "pip install 'm2m-rag[cli]'" in done.stderr
+
+
+def test_sizes_for_people():
+    assert [human_bytes(n) for n in (5, 1536, 3 << 20, 5 << 30)] == [
+        "5 B",
+        "1.5 KiB",
+        "3.0 MiB",
+        "5.0 GiB",
+    ]
