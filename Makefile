@@ -21,6 +21,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p langchain_m2m
+	MYPYPATH=integrations/llama_index $(BIN)/mypy --namespace-packages --explicit-package-bases \
+		integrations/llama_index/llama_index
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,7 @@ import uuid
 
 import numpy as np
 import pytest
+
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
 
 NAN, INF = float("nan"), float("inf")
@@ -83,7 +84,7 @@ BAD_IDS = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def collection(database):
     made = database.create("c", 3)
     made.add([[3, 2, 1]], ids=["kept"], texts=["t"], metadatas=[{"a": 1}])
@@ -187,7 +188,9 @@ def test_ids_that_are_none_are_refused(collection, name):
             act([value])
 
 
-@pytest.mark.parametrize("id_", ["a", "é" * 256, "😀" * 128, "\x00", " ", "\u202eabc", "'; --", "a" * 512])
+@pytest.mark.parametrize(
+    "id_", ["a", "é" * 256, "😀" * 128, "\x00", " ", "\u202eabc", "'; --", "a" * 512]
+)
 def test_any_other_id_works(collection, id_):
     collection.upsert([[9, 9, 9]], ids=[id_])
     assert collection.get([id_])[0].id == id_
@@ -234,7 +237,9 @@ def test_a_huge_k_returns_all(collection):
     assert len(collection.search([1, 2, 3], np.int64(5))) == 1
 
 
-@pytest.mark.parametrize("arguments", [{"limit": -1}, {"offset": -1}, {"limit": 1.5}, {"limit": True}])
+@pytest.mark.parametrize(
+    "arguments", [{"limit": -1}, {"offset": -1}, {"limit": 1.5}, {"limit": True}]
+)
 def test_limits_of_get(collection, arguments):
     with pytest.raises(InvalidInputError, match="limit|offset"):
         collection.get(**arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
+
 from m2m_rag._types import METRICS
 from m2m_rag.errors import (
     ClosedError,
@@ -18,7 +19,7 @@ from m2m_rag.filters import matches, parse_where
 RNG_SEED = 20
 
 
-@pytest.fixture()
+@pytest.fixture
 def filled(database):
     """Twelve records r0 … r11 with d = 4; even ones carry a text, all carry metadata."""
     collection = database.create("c")
@@ -112,9 +113,7 @@ def test_upsert_replaces_whole_records(filled):
 
 def test_upsert_swaps_a_document_in_one_commit(filled):
     before = filled.stats()["n_commits"]
-    report = filled.upsert(
-        np.ones((2, 4)), ids=["r1", "fresh"], replace_where={"i": {"$lt": 4}}
-    )
+    report = filled.upsert(np.ones((2, 4)), ids=["r1", "fresh"], replace_where={"i": {"$lt": 4}})
     assert report[1:] == (1, 1, 3)
     assert filled.stats()["n_commits"] == before + 1
     assert filled.ids() == [f"r{i}" for i in range(4, 12)] + ["r1", "fresh"]

@@ -7,6 +7,7 @@ import stat
 import sys
 
 import pytest
+
 from m2m_rag import Database
 from m2m_rag.errors import (
     ClosedError,
@@ -31,7 +32,21 @@ def test_create_open_list_drop(database):
 
 
 def test_names_are_checked(database):
-    bad = ["", ".", "..", "../../evil", "/etc", "a/b", "a\\b", "a b", "é", "-a", "a" * 129, "a\n", None]
+    bad = [
+        "",
+        ".",
+        "..",
+        "../../evil",
+        "/etc",
+        "a/b",
+        "a\\b",
+        "a b",
+        "é",
+        "-a",
+        "a" * 129,
+        "a\n",
+        None,
+    ]
     for name in [*bad, "NUL\x00", 5]:
         with pytest.raises(InvalidInputError, match="not a collection's name"):
             database.create(name)
@@ -77,7 +92,11 @@ def test_handles_of_a_dropped_collection_raise(database):
     collection.add([[1.0]])
     database.drop("a")
     fresh = database.create("a")
-    for act in (collection.count, lambda: collection.add([[1.0]]), lambda: collection.search([1.0])):
+    for act in (
+        collection.count,
+        lambda: collection.add([[1.0]]),
+        lambda: collection.search([1.0]),
+    ):
         with pytest.raises((CollectionNotFoundError, StorageError)):
             act()
     assert fresh.count() == 0

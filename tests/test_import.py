@@ -6,13 +6,24 @@ import importlib
 import subprocess
 import sys
 
-import m2m_rag
 import pytest
+
+import m2m_rag
 from m2m_rag import _optional
 from m2m_rag.errors import MissingExtraError
 
 BUDGET_S = 0.05
-HEAVY = ("numba", "llvmlite", "apsw", "vulkan", "torch", "ray", "langchain_core", "llama_index", "typer")
+HEAVY = (
+    "numba",
+    "llvmlite",
+    "apsw",
+    "vulkan",
+    "torch",
+    "ray",
+    "langchain_core",
+    "llama_index",
+    "typer",
+)
 
 
 def fresh(code: str) -> str:
@@ -52,7 +63,9 @@ def test_public_names():
 
 def test_every_error_is_one_of_ours_and_a_builtin():
     errors = importlib.import_module("m2m_rag.errors")
-    kinds = [k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__]
+    kinds = [
+        k for k in vars(errors).values() if isinstance(k, type) and k.__module__ == errors.__name__
+    ]
     for kind in kinds:
         assert issubclass(kind, m2m_rag.M2MError)
         assert kind.__name__ in errors.__doc__

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import m2m_rag
 import pytest
+
+import m2m_rag
 
 ROOT = Path(m2m_rag.__file__).parent
 BASE = {"_types", "_optional", "errors", "config", "scores"}

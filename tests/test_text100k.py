@@ -7,6 +7,7 @@ import time
 import numpy as np
 import oracle
 import pytest
+
 from m2m_rag import Database
 
 N_LOOPS = 3

@@ -7,14 +7,15 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
 from m2m_rag import Database
 from m2m_rag.cli.app import app
 from m2m_rag.cli.output import EXIT_CODES, SOME_FAILED, exit_code, human_bytes
 from m2m_rag.errors import M2MError
-from typer.testing import CliRunner
 
 
-@pytest.fixture()
+@pytest.fixture
 def m2m(tmp_path, monkeypatch):
     """Run ``m2m`` in an empty folder with a wide screen."""
     monkeypatch.chdir(tmp_path)
@@ -28,7 +29,7 @@ def m2m(tmp_path, monkeypatch):
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def docs(tmp_path):
     folder = tmp_path / "docs"
     folder.mkdir()

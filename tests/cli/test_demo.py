@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 
-from m2m_rag.cli.demo import QUESTIONS
 from network import DENY_NETWORK
+
+from m2m_rag.cli.demo import QUESTIONS
 
 SECOND_RUN_S = 15.0
 EXPECTED = (
@@ -21,7 +22,10 @@ EXPECTED = (
 
 
 def demo(folder):
-    code = DENY_NETWORK + "import sys; sys.argv = ['m2m', 'demo']\nfrom m2m_rag.cli import main; main()"
+    code = (
+        DENY_NETWORK
+        + "import sys; sys.argv = ['m2m', 'demo']\nfrom m2m_rag.cli import main; main()"
+    )
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False

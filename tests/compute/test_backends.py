@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 from backend_contract import BackendContract
+
 from m2m_rag.compute import BACKENDS, get_backend
 from m2m_rag.errors import InvalidInputError
 
 
 class TestNumpy(BackendContract):
-    @pytest.fixture()
+    @pytest.fixture
     def backend(self):
         return get_backend("numpy")
 
 
 class TestNumba(BackendContract):
-    @pytest.fixture()
+    @pytest.fixture
     def backend(self):
         return get_backend("numba")
 

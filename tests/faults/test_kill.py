@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
 from m2m_rag import Database
 
 WRITER = Path(__file__).parents[1] / "support" / "writer.py"
@@ -56,7 +57,9 @@ def check(path, stored, acknowledged):
         assert len(unacknowledged) <= 1, "at most the batch in flight is there unasked"
         assert len(missing) <= 1, "at most the delete in flight has happened unasked"
         if missing:
-            assert max(stored | set(found)) % 3 == 0, f"batch {missing} was acknowledged and is gone"
+            assert max(stored | set(found)) % 3 == 0, (
+                f"batch {missing} was acknowledged and is gone"
+            )
         stored.clear()
         stored.update(found)
         probe = random.choice(records)

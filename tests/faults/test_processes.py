@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from m2m_rag import Database
 from m2m_rag.errors import WriterLockedError
 
@@ -51,7 +52,7 @@ class Child:
         self.process.wait()
 
 
-@pytest.fixture()
+@pytest.fixture
 def path(tmp_path):
     with Database(tmp_path / "db") as database:
         database.create("c", 2).add([[1, 0], [0, 1]], ids=["x", "y"])

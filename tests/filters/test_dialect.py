@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from m2m_rag.errors import InvalidFilterError
 from m2m_rag.filters import And, Compare, Exists, In, Not, Or, parse_where
 
@@ -19,7 +20,10 @@ from m2m_rag.filters import And, Compare, Exists, In, Not, Or, parse_where
         ({"a": {"$gte": 1, "$lt": 5}}, And((Compare("a", "gte", 1), Compare("a", "lt", 5)))),
         ({"a": {"$in": ["x"]}, "b": {"$nin": (1,)}}, And((In("a", ("x",)), In("b", (1,), True)))),
         ({"a": {"$exists": False}}, Exists("a", False)),
-        ({"$or": [{"a": 1}, {"b": {"$ne": 2}}]}, Or((Compare("a", "eq", 1), Compare("b", "ne", 2)))),
+        (
+            {"$or": [{"a": 1}, {"b": {"$ne": 2}}]},
+            Or((Compare("a", "eq", 1), Compare("b", "ne", 2))),
+        ),
         ({"$not": {"a": 1}}, Not(Compare("a", "eq", 1))),
         ({"$and": [Compare("a", "eq", 1)]}, And((Compare("a", "eq", 1),))),
         (Compare("a", "eq", 1), Compare("a", "eq", 1)),

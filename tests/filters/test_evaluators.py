@@ -8,10 +8,11 @@ import apsw
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from metadata_strategies import FILTERS, METADATA
+
 from m2m_rag.filters import And, Compare, Exists, In, Not, Or, matches
 from m2m_rag.filters.sql import JSON_EQUAL, json_equal, to_sql
 from m2m_rag.storage.metadata import decode_metadata, encode_metadata
-from metadata_strategies import FILTERS, METADATA
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
+
 from m2m_rag._types import METRICS, Segment
 from m2m_rag.compute import get_backend
 from m2m_rag.index import FlatIndex

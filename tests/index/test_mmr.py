@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
+
 from m2m_rag.index import maximal_marginal_relevance
 
 
@@ -16,7 +17,9 @@ def by_loops(query, vectors, k, lambda_mult):
             if row in chosen:
                 continue
             relevance = oracle.score(query, vector, "cosine")
-            redundancy = max((oracle.score(vectors[c], vector, "cosine") for c in chosen), default=0)
+            redundancy = max(
+                (oracle.score(vectors[c], vector, "cosine") for c in chosen), default=0
+            )
             value = lambda_mult * relevance - (1 - lambda_mult) * redundancy
             if not chosen:
                 value = relevance

@@ -7,13 +7,14 @@ import sqlite3
 
 import numpy as np
 import pytest
+
 from m2m_rag import Database
 from m2m_rag.errors import CorruptError, FormatError, StorageError
 
 N_FLIPS = 60
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "db"
     with Database(path) as database:
@@ -50,8 +51,7 @@ def test_bit_flips_never_change_an_answer(folder, tmp_path, pattern):
         (copy / victim.relative_to(folder)).write_bytes(data)
         try:
             assert answers(copy) == expected
-        except (StorageError, LookupError) as error:
-            assert isinstance(error, (CorruptError, FormatError)), error
+        except (CorruptError, FormatError):
             detected += 1
         shutil.rmtree(copy)
     assert detected > N_FLIPS // 2

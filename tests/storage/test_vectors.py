@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from m2m_rag.errors import CorruptError, FormatError
 from m2m_rag.storage.vectors import DiskVectors, MemoryVectors
 from m2m_rag.storage.vectors.base import Layout
@@ -28,7 +29,9 @@ class Committed:
 
     def layout(self):
         def checksums(file, first, last):
-            return {b: self.blocks[f, b] for f, b in self.blocks if f == file and first <= b <= last}
+            return {
+                b: self.blocks[f, b] for f, b in self.blocks if f == file and first <= b <= last
+            }
 
         return Layout([self.files[number] for number in sorted(self.files)], checksums)
 
@@ -38,7 +41,9 @@ def disk(tmp_path, dimension=3, max_file_bytes=HEADER_BYTES + 400):
 
 
 def everything(store, layout):
-    return np.concatenate([np.empty((0, store.dimension)), *(s.vectors for s in store.segments(layout))])
+    return np.concatenate(
+        [np.empty((0, store.dimension)), *(s.vectors for s in store.segments(layout))]
+    )
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -48,7 +53,7 @@ def test_the_plan_places_every_row_once(batches, capacity):
     total = 0
     for n in batches:
         pieces = plan_append(files, n, capacity, 1)
-        assert [(p.start, p.stop) for p in pieces][0][0] == 0
+        assert pieces[0].start == 0
         assert pieces[-1].stop == n
         for piece in pieces:
             assert piece.file.first_row + piece.file.rows == total
@@ -123,8 +128,8 @@ def test_every_flipped_bit_is_noticed(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises((CorruptError, FormatError)):
             everything(disk(tmp_path, max_file_bytes=1 << 20), committed.layout())
+        fresh = disk(tmp_path, max_file_bytes=1 << 20)
         with pytest.raises((CorruptError, FormatError)):
-            fresh = disk(tmp_path, max_file_bytes=1 << 20)
             fresh.append(committed.layout(), rows)
     path.write_bytes(good[:used] + bytes(len(good) - used))
     assert (everything(disk(tmp_path), committed.layout()) == rows).all()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from m2m_rag._types import METRICS
 from m2m_rag.compute.base import ComputeBackend
 
@@ -22,7 +23,7 @@ COMMON = settings(
 
 @pytest.mark.parametrize("metric", METRICS)
 class BackendContract:
-    @pytest.fixture()
+    @pytest.fixture
     def backend(self) -> ComputeBackend:
         raise NotImplementedError("a subclass gives the backend")
 
@@ -69,7 +70,9 @@ class BackendContract:
         vectors = np.tile(base, (200, 1))
         for row in range(200):
             column = rng.integers(64)
-            vectors[row, column] = np.nextafter(vectors[row, column], np.float32(rng.choice([-9, 9])))
+            vectors[row, column] = np.nextafter(
+                vectors[row, column], np.float32(rng.choice([-9, 9]))
+            )
         queries = rng.normal(size=(n_queries, 64)).astype(np.float32)
         self.check(backend, queries, vectors, 20, metric)
 
@@ -86,9 +89,9 @@ class BackendContract:
         rng = np.random.default_rng(4)
         unit = rng.normal(size=(12, 6))
         lengths = [0.0, 1e-44, 1e-38, 1e-30, 1e-20, 1e-18, 1e-3, 1.0, 1e3, 1e9, 1e15, 1e18]
-        vectors = (unit / np.linalg.norm(unit, axis=1)[:, None] * np.array(lengths)[:, None]).astype(
-            np.float32
-        )
+        vectors = (
+            unit / np.linalg.norm(unit, axis=1)[:, None] * np.array(lengths)[:, None]
+        ).astype(np.float32)
         for scale in (0.0, 1e-40, 1e-19, 1.0, 1e17):
             queries = (rng.normal(size=(n_queries, 6)) * scale).astype(np.float32)
             for k in (1, 4, 12):

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from m2m_rag.filters import And, Compare, Exists, In, Not, Or
 
-HOSTILE = ['a"; drop table records;--', "$.a.b", "__proto__", "a.b", ".", "a..b", "'", '"', "\\", "[0]"]
+HOSTILE = [
+    'a"; drop table records;--',
+    "$.a.b",
+    "__proto__",
+    "a.b",
+    ".",
+    "a..b",
+    "'",
+    '"',
+    "\\",
+    "[0]",
+]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 NO_NUL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 KEYS = st.sampled_from(["a", "b", "a.b", "", *HOSTILE]) | NO_NUL
@@ -27,8 +39,10 @@ CONTAINED = st.builds(In, PATHS, st.lists(VALUES, max_size=4).map(tuple), st.boo
 LEAVES = ORDERED | EQUALS | CONTAINED | st.builds(Exists, PATHS, st.booleans())
 FILTERS = st.recursive(
     LEAVES,
-    lambda inner: st.builds(Not, inner)
-    | st.builds(And, st.lists(inner, max_size=3).map(tuple))
-    | st.builds(Or, st.lists(inner, max_size=3).map(tuple)),
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(And, st.lists(inner, max_size=3).map(tuple))
+        | st.builds(Or, st.lists(inner, max_size=3).map(tuple))
+    ),
     max_leaves=5,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DENY_NETWORK = '''
+DENY_NETWORK = """
 import socket as _socket
 def _denied(connect):
     def guarded(self, address):
@@ -12,4 +12,4 @@ def _denied(connect):
     return guarded
 _socket.socket.connect = _denied(_socket.socket.connect)
 _socket.socket.connect_ex = _denied(_socket.socket.connect_ex)
-'''
+"""

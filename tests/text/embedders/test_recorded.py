@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from m2m_rag.errors import InvalidInputError
 from m2m_rag.text import HashingEmbedder, SentenceTransformerEmbedder
 from m2m_rag.text.embedders.recorded import recorded_embedder
