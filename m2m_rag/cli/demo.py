@@ -49,8 +49,11 @@ def run(db: Path) -> None:
             report = ingest_texts(
                 documents, collection, embedder, root="pydoc_data.topics", on_progress=on_progress
             )
-        console.print(f"{len(documents)} topics of the Python reference → {db}: {report}")
-        console.print(f"{collection.count()} passages, embedded by {embedder.fingerprint}\n")
+        for line in (
+            f"{len(documents)} topics of the Python reference → {db}: {report}",
+            f"{collection.count()} passages, embedded by {embedder.fingerprint}\n",
+        ):
+            console.print(line, markup=False)
         for name, ask in (("LangChain", ask_langchain), ("LlamaIndex", ask_llama_index)):
             console.print(Rule(f"{name}, answers are extractive"))
             for question, answer in zip(
@@ -58,14 +61,14 @@ def run(db: Path) -> None:
             ):
                 _print(question, answer)
     console.print(f"done in {time.perf_counter() - start:.1f} s")
-    console.print(
-        "A chat model in place of the extractive step, LangChain:  "
-        "chain = found | prompt | ChatOpenAI()\n"
-        "                                             LlamaIndex:  "
-        "index.as_query_engine(llm=OpenAI())\n"
-        f"More questions:  m2m search 'your question' --db {db} --collection {COLLECTION}",
-        markup=False,
-    )
+    for line in (
+        "A chat model in place of the extractive step (m2m_rag/cli/demo_chains.py):",
+        "  LangChain   chain = found | prompt | ChatOpenAI()",
+        "  LlamaIndex  engine = index.as_query_engine(llm=OpenAI())",
+        "More questions:",
+        f"  m2m search 'your question' --db {db} --collection {COLLECTION}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _print(question: str, answer: Answer) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 import m2m_rag
 from m2m_rag import Database
@@ -38,7 +39,7 @@ def run(as_json: bool) -> None:
         for title, entries in report.items():
             table = Table(title=title, show_header=False, title_justify="left", min_width=60)
             for name, value in entries.items():
-                table.add_row(name, value)
+                table.add_row(Text(name), Text(value))
             console.print(table)
     if not all(value.startswith("right") for value in report["operations"].values()):
         raise typer.Exit(1)

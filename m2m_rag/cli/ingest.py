@@ -48,7 +48,9 @@ def run(
         typer.echo(json.dumps(_as_dict(report), ensure_ascii=False, indent=2))
     else:
         console.print(str(report), markup=False)
-        console.print(f"collection {collection_name!r} in {db} holds {n_records} passages")
+        console.print(
+            f"collection {collection_name!r} in {db} holds {n_records} passages", markup=False
+        )
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from m2m_rag import Database
 from m2m_rag.cli.output import console, human_bytes
@@ -24,7 +25,7 @@ def info(db: Path, collection: str | None, as_json: bool) -> None:
     console.print(f"database {db}: {human_bytes(n_bytes)} on disk", markup=False)
     table = Table("collection", "records", "dimension", "metric", "embedder", "vectors")
     for row in stats:
-        table.add_row(
+        cells = (
             row["name"],
             str(row["n_records"]),
             str(row["dimension"] or "-"),
@@ -32,6 +33,7 @@ def info(db: Path, collection: str | None, as_json: bool) -> None:
             row["embedder"] or "-",
             human_bytes(row["vector_bytes"]),
         )
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     console.print(table)
 
 
