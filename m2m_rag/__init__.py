@@ -5,9 +5,10 @@ The public names load on first use, so ``import m2m_rag`` costs no more than num
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from m2m_rag._lazy import lazy_names
 
 if TYPE_CHECKING:
     from m2m_rag._types import Hit, Record, WriteReport
@@ -30,11 +31,4 @@ _HOME = {
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

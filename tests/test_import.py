@@ -54,10 +54,10 @@ def test_public_names():
     assert m2m_rag.__all__ == [
         "Collection", "Database", "Hit", "M2MError", "Record", "WriteReport", "__version__",
     ]  # fmt: skip
-    assert dir(m2m_rag) == sorted(m2m_rag.__all__)
+    assert dir(m2m_rag) == sorted(set(m2m_rag.__all__) - {"__version__"})
     for name in m2m_rag.__all__:
         assert getattr(m2m_rag, name).__doc__ if name != "__version__" else m2m_rag.__version__
-    with pytest.raises(AttributeError, match="no attribute 'Databse'"):
+    with pytest.raises(AttributeError, match="no attribute 'Databse'. Did you mean 'Database'"):
         _ = m2m_rag.Databse
 
 
@@ -75,7 +75,54 @@ def test_every_error_is_one_of_ours_and_a_builtin():
             assert issubclass(kind, builtins)
 
 
-def test_a_missing_package_names_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pypdf", None)
-    with pytest.raises(MissingExtraError, match=r"'pypdf'.*pip install 'm2m-rag\[text\]'"):
-        _optional.require("pypdf", "text")
+def text_uses():
+    """Return, for each package of the extra ``text``, something that needs it."""
+    from m2m_rag.text import SentenceTransformerEmbedder, Splitter, load
+
+    return {
+        "sentence_transformers": lambda folder: SentenceTransformerEmbedder("st-x").embed_query(
+            "a"
+        ),
+        "semantic_text_splitter": lambda folder: list(Splitter().split("some text")),
+        "pypdf": lambda folder: list(load(folder / "a.pdf")),
+    }
+
+
+@pytest.mark.parametrize("package", text_uses())
+def test_a_missing_text_package_names_its_extra(package, monkeypatch, tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"'{package}'.*pip install 'm2m-rag\[text\]'"):
+        text_uses()[package](tmp_path)
+
+
+@pytest.mark.parametrize("package", ["langchain_m2m", "llama_index.vector_stores.m2m"])
+def test_a_missing_adapter_names_the_demos_extra(package, monkeypatch, tmp_path):
+    from m2m_rag.cli.demo import run
+
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'm2m-rag\[demo\]'"):
+        run(tmp_path / "db")
+    assert not (tmp_path / "db").exists()
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_a_missing_command_line_package_names_its_extra(package):
+    code = f"import sys; sys.modules['{package}'] = None; from m2m_rag.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert f"'{package}'" in done.stderr
+    assert "pip install 'm2m-rag[cli]'" in done.stderr
+
+
+@pytest.mark.parametrize("extra", ["vulkan", "torch", "server", "distributed", "bench"])
+def test_any_extra_is_named(extra):
+    with pytest.raises(MissingExtraError, match=rf"'no_such_package'.*m2m-rag\[{extra}\]"):
+        _optional.require("no_such_package", extra)
+
+
+def test_an_error_inside_an_optional_package_is_not_called_missing(monkeypatch, tmp_path):
+    (tmp_path / "broken_package.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ZeroDivisionError):
+        _optional.require("broken_package", "text")

@@ -5,8 +5,9 @@ The names load on first use; none of them imports an optional package before it 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from m2m_rag._lazy import lazy_names
 
 if TYPE_CHECKING:
     from m2m_rag.text.embedders import EMBEDDERS, Embedder, as_embedder
@@ -64,12 +65,4 @@ __all__ = [
     "load",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -174,13 +174,6 @@ def test_doctor_tries_every_backend(m2m):
     assert "pip install 'm2m-rag[distributed]'" in said
 
 
-def test_without_its_extra_the_command_says_what_to_install():
-    code = "import sys; sys.modules['typer'] = None; from m2m_rag.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 6
-    assert "pip install 'm2m-rag[cli]'" in done.stderr
-
-
 def test_sizes_for_people():
     assert [human_bytes(n) for n in (5, 1536, 3 << 20, 5 << 30)] == [
         "5 B",

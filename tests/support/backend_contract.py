@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from m2m_rag._types import METRICS
-from m2m_rag.compute.base import ComputeBackend
 
 ANY_FLOAT32 = st.floats(-(2.0**50), 2.0**50, width=32) | st.floats(-2, 2, width=32)
 COMMON = settings(
@@ -23,9 +22,7 @@ COMMON = settings(
 
 @pytest.mark.parametrize("metric", METRICS)
 class BackendContract:
-    @pytest.fixture
-    def backend(self) -> ComputeBackend:
-        raise NotImplementedError("a subclass gives the backend")
+    """A subclass gives the fixture `backend`, a `ComputeBackend`."""
 
     def check(self, backend, queries, vectors, k, metric, allowed=None):
         norms2 = backend.squared_norms(vectors)
