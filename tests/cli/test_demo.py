@@ -16,7 +16,7 @@ EXPECTED = (
     "evaluated from left to right when the function definition is executed",
     "anonymous functions",
     "nearest enclosing function scope",
-    "“finally” clause",
+    "finally clause",
     "None",
 )
 
@@ -37,11 +37,11 @@ def demo(folder):
 
 def test_the_demo_answers_twice(tmp_path):
     first, _ = demo(tmp_path)
-    assert "79 added" in first or " added" in first
+    assert " 0 texts embedded" not in " ".join(first.split())
     second, elapsed = min((demo(tmp_path) for _ in range(2)), key=lambda run: run[1])
     assert " 0 texts embedded" in " ".join(second.split())
     for said in (first, second):
-        flat = " ".join(said.split()).replace('"', "").replace("finally", "“finally”")
+        flat = " ".join(said.split()).replace('"', "")
         for question in QUESTIONS:
             assert flat.count(question) == 2, "once by each framework"
         answers = re.findall(r"extractive answer: (.*?) 1\. 0\.", flat)
