@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from m2m_rag._types import Condition, Metric
-from m2m_rag.errors import ClosedError, CollectionNotFoundError
+from m2m_rag.errors import ClosedError, CollectionNotFoundError, StorageError
 from m2m_rag.filters import Filter, parse_where
 from m2m_rag.filters.sql import to_sql
 from m2m_rag.storage.snapshot import Snapshot
@@ -82,7 +82,7 @@ class Handle:
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
         self._check_open()
-        with self._parts.store.catalog.snapshot() as snapshot:
+        with self._explained(), self._parts.store.catalog.snapshot() as snapshot:
             self._check_present(snapshot)
             yield snapshot
 
@@ -90,9 +90,21 @@ class Handle:
     def _transaction(self) -> Iterator[Transaction]:
         self._check_open()
         self._database._begin_write()
-        with self._parts.write_lock, self._parts.store.catalog.transaction() as transaction:
+        store = self._parts.store
+        with self._explained(), self._parts.write_lock, store.catalog.transaction() as transaction:
             self._check_present(transaction)
             yield transaction
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Name the cause when the collection was dropped or closed in the middle of a call."""
+        try:
+            yield
+        except (ClosedError, StorageError):
+            self._check_open()
+            if not self._database._holds(self._name, self._parts.store):
+                raise self._dropped() from None
+            raise
 
     @staticmethod
     def _condition(where: WhereLike) -> Condition | None:
@@ -107,4 +119,7 @@ class Handle:
 
     def _check_present(self, snapshot: Snapshot) -> None:
         if snapshot.state.dropped:
-            raise CollectionNotFoundError(f"collection {self._name!r} was dropped.")
+            raise self._dropped()
+
+    def _dropped(self) -> CollectionNotFoundError:
+        return CollectionNotFoundError(f"collection {self._name!r} was dropped.")

@@ -12,7 +12,7 @@ from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, Metadata, Reco
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidInputError
 from m2m_rag.index.mmr import maximal_marginal_relevance
-from m2m_rag.inputs import as_count, as_ids, as_queries, text_hash
+from m2m_rag.inputs import as_count, as_ids, as_queries, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
 
@@ -78,16 +78,19 @@ class Reading(Handle):
 
     def distinct(self, key: str, where: WhereLike = None) -> list[Any]:
         """Return the distinct values of a top-level metadata key (null and absent left out)."""
+        label = as_text(key, "key")
         parsed = self._condition(where)
+        if "\0" in label:
+            return []
         with self._snapshot() as snapshot:
-            return snapshot.distinct(key, parsed)
+            return snapshot.distinct(label, parsed)
 
     def vectors_of_texts(self, texts: Sequence[str]) -> dict[str, FloatArray]:
         """Return, for those texts that are stored already, the vector stored with one of them.
 
         Found by content hash and compared whole: with it, no text is embedded twice.
         """
-        wanted = set(texts)
+        wanted = {as_text(text, f"texts[{i}]") for i, text in enumerate(texts)}
         with self._snapshot() as snapshot:
             found = snapshot.rows_of_texts([text_hash(text) for text in wanted])
             rows = {text: row for text, row in found if text in wanted}
@@ -172,7 +175,7 @@ class Reading(Handle):
         """
         k = as_count(k, "k", least=1, most=LIMITS.k)
         fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
-        if not isinstance(lambda_mult, (int, float)) or not 0.0 <= lambda_mult <= 1.0:
+        if not isinstance(lambda_mult, (int, float, np.floating)) or not 0.0 <= lambda_mult <= 1.0:
             raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
         parsed = self._condition(where)
         with self._snapshot() as snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from m2m_rag.errors import (
     InvalidInputError,
     RecordNotFoundError,
 )
-from m2m_rag.inputs import as_ids, as_records, as_vectors
+from m2m_rag.inputs import as_ids, as_list, as_records, as_text, as_vectors
 from m2m_rag.storage.metadata import decode_metadata, encode_metadata
 from m2m_rag.storage.transaction import NewRecord, Transaction
 
@@ -31,7 +32,7 @@ class Writing(Handle):
         EmbedderMismatchError
             Another embedder is noted.
         """
-        if not isinstance(fingerprint, str) or not fingerprint:
+        if not as_text(fingerprint, "fingerprint"):
             raise InvalidInputError(f"fingerprint: expected a name, got {fingerprint!r:.80}.")
         known = self.embedder
         if known is None:
@@ -86,7 +87,7 @@ class Writing(Handle):
         batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas)
         given = [record.id for record in records]
         if len(set(given)) < len(given):
-            twice = next(id_ for id_ in given if given.count(id_) > 1)
+            twice = Counter(given).most_common(1)[0][0]
             raise DuplicateIdError(f"ids: {twice!r} stands twice in this batch. Use upsert().")
         if not records:
             return []
@@ -176,7 +177,7 @@ class Writing(Handle):
         if mode not in ("merge", "replace"):
             raise InvalidInputError(f"mode: expected 'merge' or 'replace', got {mode!r}.")
         wanted = as_ids(ids)
-        changes = list(metadatas)
+        changes = as_list(metadatas, "metadatas")
         if len(changes) != len(wanted):
             raise InvalidInputError(f"metadatas: {len(changes)} given for {len(wanted)} ids.")
         for position, change in enumerate(changes):

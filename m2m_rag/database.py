@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import METRICS, Backend, Index, Metric
 from m2m_rag.collection import Collection
 from m2m_rag.compute import get_backend
-from m2m_rag.config import COLLECTION_NAME, compute_backend
+from m2m_rag.config import LIMITS, compute_backend
 from m2m_rag.errors import (
     ClosedError,
     CollectionExistsError,
@@ -25,13 +24,14 @@ from m2m_rag.errors import (
 )
 from m2m_rag.filters.sql import SQL_FUNCTIONS
 from m2m_rag.index import FlatIndex
-from m2m_rag.inputs import as_count
+from m2m_rag.inputs import as_count, as_path, as_seconds, check_name
 from m2m_rag.storage.folder import (
     COLLECTIONS_FOLDER,
     is_database,
     make_collection,
     make_database,
     make_folder,
+    remove_collection,
 )
 from m2m_rag.storage.lock import WriterLock
 from m2m_rag.storage.registry import Registry
@@ -48,7 +48,7 @@ class Parts:
     store: CollectionStore
     index: Index
     backend: Backend
-    write_lock: threading.Lock
+    write_lock: ForkSafeLock
 
 
 class Database:
@@ -85,18 +85,21 @@ class Database:
         lock_timeout_s: float = 0.0,
     ) -> None:
         in_memory = path is _IN_MEMORY
-        if not in_memory and (not isinstance(path, (str, os.PathLike)) or not os.fspath(path)):
-            raise InvalidInputError(f"path: expected a folder's path, got {path!r:.80}.")
-        self._path = None if in_memory else Path(path)
+        self._path = None if in_memory else as_path(path)
+        wait_s = as_seconds(lock_timeout_s, "lock_timeout_s")
         self._read_only = read_only
-        self._writer = None if self._path is None else WriterLock(self._path, lock_timeout_s)
+        self._writer = None if self._path is None else WriterLock(self._path, wait_s)
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._parts: dict[str, Parts] = {}
-        if self._path is not None and not is_database(self._path):
-            self._make_folder(self._path)
         self._registry = Registry(self._path)
-        self._registry.names()
+        try:
+            if self._path is not None and not is_database(self._path):
+                self._make_folder(self._path)
+            self._registry.names()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -139,17 +142,18 @@ class Database:
         CollectionExistsError
             The name is taken, or (`exist_ok`) by a collection with other settings.
         """
-        _check_name(name)
+        check_name(name)
         if metric not in METRICS:
             raise InvalidInputError(
                 f"metric: expected one of {', '.join(METRICS)}, got {metric!r}."
                 f"{did_you_mean(str(metric), METRICS)}"
             )
-        wanted = None if dimension is None else as_count(dimension, "dimension", least=1)
+        wanted = dimension
+        if dimension is not None:
+            wanted = as_count(dimension, "dimension", least=1, most=LIMITS.dimension)
         self._check_open()
         with self._lock:
-            if self._registry.folder_of(name) is None:
-                self._create(name, wanted, metric)
+            if self._registry.folder_of(name) is None and self._create(name, wanted, metric):
                 return self._open(name)
             if not exist_ok:
                 raise CollectionExistsError(
@@ -173,7 +177,7 @@ class Database:
         CollectionNotFoundError
             There is none of that name.
         """
-        _check_name(name)
+        check_name(name)
         self._check_open()
         with self._lock:
             return self._open(name)
@@ -185,28 +189,25 @@ class Database:
 
     def drop(self, name: str) -> None:
         """Remove a collection with everything in it; open handles of it raise from now on."""
-        _check_name(name)
+        check_name(name)
         self._check_open()
         with self._lock:
             parts = self._parts_of(name)
             self._begin_write()
+            folder = parts.store.folder
+            key = name if folder is None else folder.name
             with parts.write_lock, parts.store.catalog.transaction() as transaction:
                 transaction.set_dropped()
-            self._registry.remove(name)
-            folder = parts.store.folder
+                self._registry.remove(name, key)  # The moment at which it is dropped.
+            del self._parts[key]
             if folder is not None:
-                del self._parts[folder.name]
                 parts.store.close()
-                shutil.rmtree(folder, ignore_errors=True)
-            else:
-                del self._parts[name]
+                remove_collection(folder)
 
     def close(self) -> None:
         """Close everything and give the writer lock back. Closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
         with self._lock:
+            self._closed = True
             for parts in self._parts.values():
                 parts.store.close()
             self._parts.clear()
@@ -237,9 +238,7 @@ class Database:
         if self._read_only:
             raise FormatError(f"{path} is not a database of m2m_rag. Open it without read_only.")
         make_folder(path)
-        self._begin_write()
-        if not is_database(path):
-            make_database(path)
+        make_database(path, cast(WriterLock, self._writer))
 
     def _begin_write(self) -> None:
         """Make sure that this process may write."""
@@ -249,16 +248,28 @@ class Database:
             )
         if self._writer is not None:
             self._writer.acquire()
+            if self._closed:
+                self._writer.release()
+                self._check_open()
 
-    def _create(self, name: str, dimension: int | None, metric: Metric) -> None:
+    def _holds(self, name: str, store: CollectionStore) -> bool:
+        """Tell whether the collection `name` is still the one in `store`."""
+        found = self._registry.folder_of(name)
+        return found == (name if store.folder is None else store.folder.name)
+
+    def _create(self, name: str, dimension: int | None, metric: Metric) -> bool:
+        """Create a collection; return False when another handle took the name meanwhile."""
         self._begin_write()
         if self._path is None:
             store = CollectionStore(None, SQL_FUNCTIONS)
             store.catalog.initialise(metric, dimension)
             self._parts[name] = self._make_parts(store, metric)
-            self._registry.add(name, name)
-            return
-        self._registry.add(name, make_collection(self._path, metric, dimension))
+            return self._registry.add(name, name)
+        folder = make_collection(self._path, metric, dimension)
+        added = self._registry.add(name, folder)
+        if not added:
+            remove_collection(self._path / COLLECTIONS_FOLDER / folder)
+        return added
 
     def _open(self, name: str) -> Collection:
         return Collection(self, name, self._parts_of(name))
@@ -273,25 +284,29 @@ class Database:
             )
         parts = self._parts.get(folder_name)
         if parts is None:
+            self._forget_dropped()
             folder = cast(Path, self._path) / COLLECTIONS_FOLDER / folder_name
             store = CollectionStore(folder, SQL_FUNCTIONS)
-            with store.catalog.snapshot() as snapshot:
-                metric = cast(Metric, snapshot.state.metric)
-            parts = self._parts[folder_name] = self._make_parts(store, metric)
+            try:
+                with store.catalog.snapshot() as snapshot:
+                    metric = cast(Metric, snapshot.state.metric)
+                parts = self._parts[folder_name] = self._make_parts(store, metric)
+            except BaseException:
+                store.close()
+                raise
         return parts
+
+    def _forget_dropped(self) -> None:
+        """Close what other handles have dropped: open files would keep its space on disk."""
+        for key, parts in [*self._parts.items()]:
+            if parts.store.folder is not None and not parts.store.folder.exists():
+                del self._parts[key]
+                parts.store.close()
 
     def _make_parts(self, store: CollectionStore, metric: Metric) -> Parts:
         backend = get_backend(compute_backend())
-        return Parts(store, FlatIndex(backend, metric), backend, threading.Lock())
+        return Parts(store, FlatIndex(backend, metric), backend, ForkSafeLock())
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"{self!r} was closed. Open it again with Database(path).")
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not COLLECTION_NAME.fullmatch(name):
-        raise InvalidInputError(
-            f"name: {name!r:.80} is not a collection's name. Use 1 to 128 letters, digits, '.', "
-            "'_' and '-', beginning with a letter or digit."
-        )

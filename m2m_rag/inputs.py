@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import xxhash
 
 from m2m_rag._types import FloatArray
-from m2m_rag.config import LIMITS
+from m2m_rag.config import COLLECTION_NAME, LIMITS
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
 from m2m_rag.storage.metadata import check_unicode, encode_metadata
 from m2m_rag.storage.transaction import NewRecord
+
+MAX_COUNT = 2**63 - 1
+"""The largest whole number that SQLite takes."""
 
 
 def as_vectors(values: Any, dimension: int | None, name: str) -> FloatArray:
@@ -63,7 +69,7 @@ def as_queries(values: Any, dimension: int | None) -> tuple[FloatArray, bool]:
 
 def as_ids(values: Any, name: str = "ids") -> list[str]:
     """Return ids as a list of non-empty strings within `LIMITS.id_bytes`."""
-    ids = _as_list(values, name)
+    ids = as_list(values, name)
     for position, value in enumerate(ids):
         where = f"{name}[{position}]"
         if type(value) is not str:
@@ -97,7 +103,7 @@ def as_records(
     columns = {
         "ids": [uuid.uuid4().hex for _ in range(n)] if ids is None else as_ids(ids),
         "texts": [None] * n if texts is None else _as_texts(texts),
-        "metadatas": [None] * n if metadatas is None else _as_list(metadatas, "metadatas"),
+        "metadatas": [None] * n if metadatas is None else as_list(metadatas, "metadatas"),
         "alphas": _as_weights(alphas, n, 1.0, "alphas"),
         "kappas": _as_weights(kappas, n, None, "kappas"),
     }
@@ -121,16 +127,60 @@ def as_records(
     ]
 
 
-def as_count(value: Any, name: str, *, least: int, most: int | None = None) -> int:
+def as_list(values: Any, name: str) -> list[Any]:
+    """Return the entries of a column: one for each record."""
+    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
+        raise InvalidInputError(
+            f"{name}: expected a list with one entry for each record, got {type(values).__name__}."
+        )
+    return list(values)
+
+
+def as_text(value: Any, name: str) -> str:
+    """Return a string that UTF-8 can hold."""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name}: expected a string, got {type(value).__name__}.")
+    check_unicode(value, name)
+    return value
+
+
+def as_count(value: Any, name: str, *, least: int, most: int = MAX_COUNT) -> int:
     """Return a whole number within bounds."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise InvalidInputError(
             f"{name}: expected a whole number, got {type(value).__name__} {value!r:.80}."
         )
-    if value < least or (most is not None and value > most):
-        upper = "" if most is None else f" and at most {most}"
-        raise InvalidInputError(f"{name}: expected at least {least}{upper}, got {value}.")
-    return int(value)
+    number = int(value)
+    if not least <= number <= most:
+        upper = "" if most == MAX_COUNT else f" and at most {most}"
+        got = number if abs(number) <= MAX_COUNT else "a number beyond 64 bits"
+        raise InvalidInputError(f"{name}: expected at least {least}{upper}, got {got}.")
+    return number
+
+
+def as_seconds(value: Any, name: str) -> float:
+    """Return a number of seconds, at least 0."""
+    if not isinstance(value, (int, float)) or not value >= 0:
+        raise InvalidInputError(f"{name}: expected seconds, at least 0, got {value!r:.80}.")
+    return float(value)
+
+
+def as_path(value: Any) -> Path:
+    """Return the path of a database's folder."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InvalidInputError(f"path: expected a folder's path, got {value!r:.80}.")
+    if "\0" in os.fsdecode(value):
+        raise InvalidInputError(f"path: {value!r:.80} holds a NUL, which no path can.")
+    return Path(os.fsdecode(value))
+
+
+def check_name(name: object) -> None:
+    """Refuse what is not a collection's name."""
+    if not isinstance(name, str) or not COLLECTION_NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"name: {name!r:.80} is not a collection's name. Use 1 to 128 letters, digits, '.', "
+            "'_' and '-', beginning with a letter or digit."
+        )
 
 
 def text_hash(text: str) -> int:
@@ -158,7 +208,7 @@ def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:
 
 
 def _as_float32(array: np.ndarray[Any, Any], name: str) -> FloatArray:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         vectors = np.ascontiguousarray(array, dtype=np.float32)
     norms2 = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64, casting="safe")
     bad = np.flatnonzero(~(norms2 <= LIMITS.max_norm**2))
@@ -189,16 +239,8 @@ def _check_dimension(found: int, expected: int | None, name: str) -> None:
         raise LimitError(f"{name}: dimension {found}; at most {LIMITS.dimension} is supported.")
 
 
-def _as_list(values: Any, name: str) -> list[Any]:
-    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
-        raise InvalidInputError(
-            f"{name}: expected a list with one entry for each record, got {type(values).__name__}."
-        )
-    return list(values)
-
-
 def _as_texts(values: Any) -> list[str | None]:
-    texts = _as_list(values, "texts")
+    texts = as_list(values, "texts")
     for position, value in enumerate(texts):
         if value is None:
             continue
@@ -220,12 +262,12 @@ def _as_weights(values: Any, n: int, default: float | None, name: str) -> list[f
     if values is None:
         return [default] * n
     weights: list[float | None] = []
-    for position, value in enumerate(_as_list(values, name)):
+    for position, value in enumerate(as_list(values, name)):
         if value is None:
             weights.append(default)
             continue
-        number = value if isinstance(value, (int, float)) else getattr(value, "item", str)()
-        if isinstance(number, (bool, str)) or not 0.0 < number < float("inf"):
+        number = value.item() if getattr(value, "ndim", None) == 0 else value
+        if type(number) not in (int, float) or not 0.0 < number <= sys.float_info.max:
             raise InvalidInputError(
                 f"{name}[{position}]: expected a finite number above 0, got {value!r:.80}."
             )

@@ -10,7 +10,7 @@ import uuid
 import numpy as np
 import pytest
 
-from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
+from m2m_rag.errors import DimensionError, DuplicateIdError, InvalidInputError, LimitError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -256,3 +256,46 @@ def test_options_are_checked(collection):
     for value in ("", None, 5):
         with pytest.raises(InvalidInputError, match="fingerprint"):
             collection.bind_embedder(value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.get(limit=10**30),
+        lambda c: c.get(offset=10**30),
+        lambda c: c.search([1.0, 0.0, 0.0], k=10**5000),
+        lambda c: c.distinct("\ud800"),
+        lambda c: c.distinct(5),
+        lambda c: c.vectors_of_texts(["\ud800"]),
+        lambda c: c.vectors_of_texts([5]),
+        lambda c: c.bind_embedder("\ud800"),
+        lambda c: c.update(["a"], None),
+        lambda c: c.add([[1.0, 0.0, 0.0]], alphas=[10**400]),
+        lambda c: c.add([[1.0, 0.0, 0.0]], alphas=[np.ones(2)]),
+        lambda c: c.add([[1.0, 0.0, 0.0]], kappas=[np.complex64(1)]),
+        lambda c: c.add([[1.0, 0.0, 0.0]], metadatas=[{"a": 10**5000}]),
+        lambda c: c.count({"a": 10**5000}),
+        lambda c: c.database.create("wide", 65_537),
+        lambda c: c.database.create("wide", 10**30),
+    ],
+)
+def test_no_error_of_numpy_or_sqlite_escapes(collection, call):
+    with pytest.raises(InvalidInputError):
+        call(collection)
+
+
+def test_a_key_with_a_nul_names_nothing(collection):
+    collection.add([[1.0, 0.0, 0.0]], metadatas=[{"a": 1}])
+    assert collection.distinct("a\0b") == []
+
+
+def test_a_late_duplicate_is_found_at_once(collection):
+    ids = [f"id{i}" for i in range(100_000)]
+    with pytest.raises(DuplicateIdError, match="'id99999' stands twice"):
+        collection.add(np.ones((100_001, 3)), ids=[*ids, ids[-1]])
+
+
+def test_numpy_told_to_raise_changes_nothing(collection):
+    with np.errstate(all="raise"):
+        collection.add([[1e-300, 1.0, 0.0]], ids=["a"])
+        assert collection.search([1e-300, 1.0, 0.0])[0].id == "a"

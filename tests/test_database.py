@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 from m2m_rag import Database
@@ -189,3 +192,177 @@ def test_only_the_owner_may_read(tmp_path):
         os.umask(old)
     assert modes
     assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+
+def in_threads(*functions):
+    """Run the functions at the same moment and return what each returned or raised."""
+    outcomes = [None] * len(functions)
+    start = threading.Barrier(len(functions))
+
+    def run(number):
+        start.wait()
+        try:
+            outcomes[number] = functions[number]()
+        except BaseException as error:
+            outcomes[number] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+@pytest.mark.parametrize("suffix", [".new", ".new-wal", ".new-shm", ".new-journal"])
+def test_an_interrupted_creation_is_taken_up_again(tmp_path, suffix):
+    (tmp_path / f"database.sqlite{suffix}").write_bytes(b"half")
+    with Database(tmp_path) as database:
+        assert database.list() == []
+    assert not (tmp_path / f"database.sqlite{suffix}").exists()
+
+
+def test_threads_may_create_one_database(tmp_path):
+    for trial in range(5):
+        path = tmp_path / str(trial)
+        made = in_threads(*[lambda path=path: Database(path)] * 4)
+        made[0].create("c")
+        assert [database.list() for database in made] == [["c"]] * 4
+        for database in made:
+            database.close()
+
+
+def test_two_handles_may_create_one_collection(tmp_path):
+    with Database(tmp_path / "db") as one, Database(tmp_path / "db") as two:
+        for _ in range(5):
+            made = in_threads(lambda: one.create("c"), lambda: two.create("c"))
+            refused = [outcome for outcome in made if isinstance(outcome, Exception)]
+            assert [type(error) for error in refused] == [CollectionExistsError]
+            assert len(list((tmp_path / "db" / "collections").iterdir())) == 1
+            made = in_threads(*[lambda db=db: db.create("d", exist_ok=True) for db in (one, two)])
+            assert [handle.name for handle in made] == ["d", "d"]
+            one.drop("c")
+            two.drop("d")
+
+
+def test_a_drop_leaves_a_newer_collection_of_that_name_alone(tmp_path):
+    with Database(tmp_path / "db") as database:
+        database.create("c")
+        old = database._parts_of("c").store.folder.name
+        database.drop("c")
+        database.create("c")
+        database._registry.remove("c", old)
+        assert database.list() == ["c"]
+
+
+def test_a_drop_that_fails_changes_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise StorageError("the disk is full")
+
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c")
+        collection.add([[1.0]])
+        with monkeypatch.context() as patch:
+            patch.setattr(database._registry, "remove", fail)
+            with pytest.raises(StorageError):
+                database.drop("c")
+        assert database.list() == ["c"]
+        assert collection.count() == 1
+        database.drop("c")
+
+
+def test_a_drop_while_others_search(tmp_path):
+    with Database(tmp_path / "db") as one, Database(tmp_path / "db") as two:
+        for _ in range(5):
+            collection = one.create("c", 4)
+            collection.add(np.ones((50, 4)))
+            second = two.open("c")
+
+            def use(handle):
+                while True:
+                    handle.search(np.ones(4), 3, include_vectors=True)
+                    handle.add(np.ones((2, 4)))
+
+            outcomes = in_threads(
+                lambda: one.drop("c"),
+                *[lambda handle=handle: use(handle) for handle in [collection, second] * 2],
+            )
+            assert [type(error) for error in outcomes[1:]] == [CollectionNotFoundError] * 4
+        two.create("d")
+        assert len(two._parts) == 1, "what others dropped was closed"
+
+
+def test_closing_while_others_work(tmp_path):
+    for number, make in enumerate([Database.in_memory, lambda: Database(tmp_path / "db")] * 5):
+        database = make()
+        collection = database.create(f"c{number}", 4)
+        collection.add(np.ones((50, 4)))
+
+        def use(collection=collection):
+            while True:
+                collection.search(np.ones(4), 3, include_vectors=True)
+                collection.add(np.ones((2, 4)))
+
+        outcomes = in_threads(database.close, use, use, use)
+        assert outcomes[0] is None
+        assert [type(error) for error in outcomes[1:]] == [ClosedError] * 3
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 300])
+def test_an_impossible_path_is_refused(path):
+    with pytest.raises((InvalidInputError, StorageError)):
+        Database(path)
+
+
+@pytest.mark.parametrize("wait", ["x", None, -1, float("nan")])
+def test_the_time_to_wait_is_checked(tmp_path, wait):
+    with pytest.raises(InvalidInputError, match="lock_timeout_s"):
+        Database(tmp_path / "db", lock_timeout_s=wait)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
+def test_a_full_disk_changes_nothing(tmp_path):
+    script = """
+import resource, sys
+import numpy as np
+from m2m_rag import Database
+from m2m_rag.errors import StorageError
+
+def limit(n_bytes):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+
+n_failed = 0
+for n_bytes in (0, 3_000, 20_000):
+    path = f"{sys.argv[1]}/{n_bytes}"
+    limit(n_bytes)
+    try:
+        Database(path)
+    except StorageError:
+        n_failed += 1
+    limit(resource.RLIM_INFINITY)
+    Database(path).close()
+with Database(path) as database:
+    collection = database.create("c")
+    collection.add(np.ones((100, 64)))
+    for n_bytes in range(10_000, 200_000, 20_000):
+        for write in (
+            lambda: collection.add(np.ones((300, 64))),
+            lambda: collection.delete(collection.ids()[:1]),
+            lambda: database.create(f"n{n_bytes}"),
+        ):
+            before = collection.count(), database.list()
+            limit(n_bytes)
+            try:
+                write()
+            except StorageError:
+                n_failed += 1
+                assert before == (collection.count(), database.list())
+            limit(resource.RLIM_INFINITY)
+    collection.add(np.ones((1, 64)))
+    assert len(collection.search(np.ones(64), 10**6)) == collection.count()
+print(n_failed > 10)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout == "True\n", done.stderr

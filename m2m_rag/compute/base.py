@@ -22,7 +22,7 @@ from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
 
 
 class ComputeBackend(ABC):
-    """Operations that every backend offers; `tests/compute/contract.py` is the test of all."""
+    """Operations that every backend offers; `tests/support/backend_contract.py` tests all."""
 
     name: str
 

@@ -137,7 +137,7 @@ def _check_value(path: str, value: Any, depth: int) -> None:
         _check_text(value, f"value of {path!r}")
     elif kind is int:
         if not -(2**63) <= value < 2**63:
-            raise InvalidFilterError(f"filter on {path!r}: {value} is beyond 64-bit integers.")
+            raise InvalidFilterError(f"filter on {path!r}: this number is beyond 64-bit integers.")
     elif kind is float:
         if not math.isfinite(value):
             raise InvalidFilterError(f"filter on {path!r}: {value} is not a finite number.")

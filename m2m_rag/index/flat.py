@@ -6,11 +6,11 @@ where they are stored. It is the oracle that every other index is judged by.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import (
     Backend,
     FloatArray,
@@ -37,7 +37,7 @@ class FlatIndex:
         self._backend = backend
         self._metric: Metric = metric
         self._norms2: dict[int, ScoreArray] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def search(
         self,

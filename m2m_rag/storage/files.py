@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[Path]:
+    """Turn the operating system's errors into ours, naming the file."""
+    try:
+        yield path
+    except M2MError:
+        raise
+    except FileNotFoundError as error:
+        raise CorruptError(f"{path} is missing ({error}). Restore a backup.") from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(f"{path}: the disk is full ({error}).") from error
+        if error.errno in _REFUSED:
+            raise ReadOnlyError(f"{path}: the system refuses access ({error}).") from error
+        raise StorageError(f"{path}: reading or writing failed ({error}).") from error
 
 
 def private_file(path: Path) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 import uuid
 from pathlib import Path
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import FormatError, StorageError
 from m2m_rag.storage.catalog import Catalog
-from m2m_rag.storage.files import sync_folder
-from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE
+from m2m_rag.storage.files import os_errors, sync_folder
+from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE, POLL_S, WriterLock
 from m2m_rag.storage.registry import REGISTRY_FILE, create_registry
 
 COLLECTIONS_FOLDER = "collections"
-_UNFINISHED = {LOCK_FILE, HOLDER_FILE, COLLECTIONS_FOLDER, REGISTRY_FILE + ".new"}
-"""What an interrupted `make_database` may have left."""
+MAKING_S = 10.0
+"""How long to wait for another process that holds the lock of a folder not yet a database."""
+_UNFINISHED = {LOCK_FILE, HOLDER_FILE, COLLECTIONS_FOLDER}
+"""What an interrupted `make_database` may have left, besides the unfinished registry."""
+_making = ForkSafeLock()
+"""Threads of one process share the writer lock, so here they take turns."""
 
 
 def is_database(path: Path) -> bool:
     """Tell whether the folder is a database: whether it has a registry."""
-    return (path / REGISTRY_FILE).exists()
+    try:
+        return (path / REGISTRY_FILE).exists()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be looked into ({error}).") from error
 
 
 def make_folder(path: Path) -> None:
@@ -31,7 +41,8 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        foreign = {item.name for item in path.iterdir()} - _UNFINISHED
+        names = {item.name for item in path.iterdir()} - _UNFINISHED
+        foreign = {name for name in names if not name.startswith(REGISTRY_FILE + ".new")}
     except OSError as error:
         raise StorageError(f"{path} cannot be made a database folder ({error}).") from error
     if foreign and not is_database(path):
@@ -41,17 +52,45 @@ def make_folder(path: Path) -> None:
         )
 
 
-def make_database(path: Path) -> None:
-    """Turn a folder into a database; the caller holds the writer lock."""
-    (path / COLLECTIONS_FOLDER).mkdir(exist_ok=True, mode=0o700)
-    create_registry(path)
-    sync_folder(path.parent)
+def make_database(path: Path, writer: WriterLock) -> None:
+    """Turn a folder into a database, unless another process is doing so: then wait for it.
+
+    Raises
+    ------
+    WriterLockedError
+        Another process holds the lock and no database came of it.
+    """
+    patience = time.monotonic() + MAKING_S
+    while not is_database(path):
+        if writer.try_acquire() or time.monotonic() > patience:
+            writer.acquire()
+            _make(path)
+        else:
+            time.sleep(POLL_S)
+
+
+def _make(path: Path) -> None:
+    with _making, os_errors(path):
+        if not is_database(path):
+            (path / COLLECTIONS_FOLDER).mkdir(exist_ok=True, mode=0o700)
+            create_registry(path)
+            sync_folder(path.parent)
 
 
 def make_collection(path: Path, metric: str, dimension: int | None) -> str:
     """Make a collection's folder, on disk, and return its name; nothing leads to it yet."""
     folder = path / COLLECTIONS_FOLDER / uuid.uuid4().hex
-    folder.mkdir(parents=True, mode=0o700)
-    Catalog.create(folder, metric, dimension)
-    sync_folder(folder.parent)
+    with os_errors(folder):
+        folder.mkdir(parents=True, mode=0o700)
+        try:
+            Catalog.create(folder, metric, dimension)
+            sync_folder(folder.parent)
+        except BaseException:
+            remove_collection(folder)
+            raise
     return folder.name
+
+
+def remove_collection(folder: Path) -> None:
+    """Remove a collection's folder, which no name leads to (any more), as far as possible."""
+    shutil.rmtree(folder, ignore_errors=True)

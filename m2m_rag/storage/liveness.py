@@ -6,10 +6,9 @@ One int64 a row, shared by all readers of the process: a reader of commit c sees
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import MaskArray, RowArray
 from m2m_rag.storage.snapshot import Snapshot
 
@@ -23,7 +22,7 @@ class Liveness:
         self._died_at: RowArray = np.empty(0, dtype=np.int64)
         self._any_died = False
         self._seen = 0
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def mask(self, snapshot: Snapshot) -> MaskArray | None:
         """Return ``(n_rows,)`` bool of the rows live in the snapshot, or None when all are."""

@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
 
-from m2m_rag.errors import StorageError, WriterLockedError
-from m2m_rag.storage.files import private_file
+from m2m_rag._forking import ForkSafeLock
+from m2m_rag.errors import WriterLockedError
+from m2m_rag.storage.files import os_errors, private_file
 
 LOCK_FILE = "LOCK"
 HOLDER_FILE = "LOCK.holder"
+POLL_S = 0.02
+"""Between two tries to take the lock from another process."""
 
 
 @dataclass
@@ -35,14 +37,14 @@ class _Held:
 
 _held: dict[Path, _Held] = {}
 """The locks of this process by real path: a lock belongs to a process, so it is kept here."""
-_guard = threading.Lock()
+_guard = ForkSafeLock()
 
 
 class WriterLock:
     """A handle's share of its database's writer lock."""
 
     def __init__(self, folder: Path, timeout_s: float) -> None:
-        self._folder = folder.resolve()
+        self._folder = Path(os.path.realpath(folder))
         self._timeout_s = timeout_s
         self._pid = 0
 
@@ -54,44 +56,56 @@ class WriterLock:
         WriterLockedError
             Another process holds it.
         """
-        if self._pid == os.getpid():
-            return
+        deadline = time.monotonic() + self._timeout_s
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                raise WriterLockedError(
+                    f"database {self._folder} is being written by {self._holder()}. One process "
+                    "writes at a time, any number may read: close the other writer, or wait with "
+                    "Database(path, lock_timeout_s=...)."
+                )
+            time.sleep(POLL_S)
+
+    def try_acquire(self) -> bool:
+        """Take the lock, or keep it, when no other process holds it; return whether it is ours."""
         with _guard:
-            held = _held.get(self._folder)
-            if held is None or held.pid != os.getpid():
-                held = _held[self._folder] = _Held(self._take())
-            held.users += 1
-        self._pid = os.getpid()
+            if self._pid != os.getpid():
+                held = _held.get(self._folder)
+                if held is None or held.pid != os.getpid():
+                    lock = self._take()
+                    if lock is None:
+                        return False
+                    held = _held[self._folder] = _Held(lock)
+                held.users += 1
+                self._pid = os.getpid()
+            return True
 
     def release(self) -> None:
         """Give up this handle's share; the last one frees the lock."""
-        if self._pid != os.getpid():
-            return
-        self._pid = 0
         with _guard:
+            if self._pid != os.getpid():
+                return
+            self._pid = 0
             held = _held[self._folder]
             held.users -= 1
             if held.users == 0:
                 del _held[self._folder]
                 held.lock.release()
 
-    def _take(self) -> filelock.BaseFileLock:
-        lock = filelock.FileLock(self._folder / LOCK_FILE, mode=0o600, thread_local=False)
-        try:
-            lock.acquire(timeout=self._timeout_s)
-        except filelock.Timeout:
-            raise WriterLockedError(
-                f"database {self._folder} is being written by {self._holder()}. One process "
-                "writes at a time, any number may read: close the other writer, or wait with "
-                "Database(path, lock_timeout_s=...)."
-            ) from None
-        except OSError as error:
-            raise StorageError(
-                f"database {self._folder} cannot be locked for writing ({error})."
-            ) from error
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since_s": time.time()}
-        private_file(self._folder / HOLDER_FILE)
-        (self._folder / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+    def _take(self) -> filelock.BaseFileLock | None:
+        with os_errors(self._folder / LOCK_FILE) as path:
+            lock = filelock.FileLock(path, mode=0o600, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return None
+            try:
+                holder = {"pid": os.getpid(), "host": socket.gethostname(), "since_s": time.time()}
+                private_file(self._folder / HOLDER_FILE)
+                (self._folder / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+            except BaseException:
+                lock.release()
+                raise
         return lock
 
     def _holder(self) -> str:

@@ -76,7 +76,8 @@ def _check(value: Any, where: str, depth: int) -> None:
     if kind is int:
         if not -(2**63) <= value < 2**63:
             raise InvalidInputError(
-                f"{where}: {value} is beyond 64-bit integers. Store it as a string."
+                f"{where}: {value.bit_length()} bits are beyond 64-bit integers. "
+                "Store it as a string."
             )
     elif kind is float:
         if not math.isfinite(value):

@@ -60,17 +60,21 @@ class Registry:
             rows = connection.execute("SELECT name FROM collections ORDER BY name").fetchall()
         return [str(row[0]) for row in rows]
 
-    def add(self, name: str, folder: str) -> None:
-        """Commit a new name, durably."""
+    def add(self, name: str, folder: str) -> bool:
+        """Commit a new name, durably; return False when it is taken."""
         with translated(self._path), self._pool.connection() as connection:
             connection.execute(
-                "INSERT INTO collections VALUES (?, ?, ?)", (name, folder, time.time())
+                "INSERT INTO collections VALUES (?, ?, ?) ON CONFLICT(name) DO NOTHING",
+                (name, folder, time.time()),
             ).fetchall()
+            return connection.changes() == 1
 
-    def remove(self, name: str) -> None:
-        """Forget a name, durably."""
+    def remove(self, name: str, folder: str) -> None:
+        """Forget a name, durably, unless it leads to another folder by now."""
         with translated(self._path), self._pool.connection() as connection:
-            connection.execute("DELETE FROM collections WHERE name = ?", (name,)).fetchall()
+            connection.execute(
+                "DELETE FROM collections WHERE name = ? AND folder = ?", (name, folder)
+            ).fetchall()
 
     def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ other users of apsw in the process are not affected.
 from __future__ import annotations
 
 import os
-import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ from typing import Any, TypeAlias
 import apsw
 import apsw.sqlite_extra
 
-from m2m_rag.errors import CorruptError, FormatError, ReadOnlyError, StorageError
+from m2m_rag._forking import ForkSafeLock
+from m2m_rag.errors import ClosedError, CorruptError, FormatError, ReadOnlyError, StorageError
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
 
 SqlFunctions: TypeAlias = Mapping[str, Callable[..., Any]]
 NO_FUNCTIONS: SqlFunctions = MappingProxyType({})
 BUSY_TIMEOUT_S = 30.0
 _VFS = "cksmvfs"
-_load_lock = threading.Lock()
+_load_lock = ForkSafeLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,10 @@ def translated(path: Path | None) -> Iterator[None]:
             raise _corrupt(where, error) from error
         raise StorageError(f"{where}: reading or writing failed ({error}).") from error
     except apsw.ReadOnlyError as error:
-        raise ReadOnlyError(f"{where} cannot be written: {error}.") from error
+        raise ReadOnlyError(
+            f"{where} cannot be written ({error}). Reading needs a writable folder too, for SQLite "
+            "keeps its -wal and -shm files there. Change the permissions, or read a copy."
+        ) from error
     except apsw.FullError as error:
         raise StorageError(f"{where}: the disk is full; the write was undone.") from error
     except apsw.BusyError as error:
@@ -121,66 +125,109 @@ def translated(path: Path | None) -> Iterator[None]:
         ) from error
     except apsw.CantOpenError as error:
         raise StorageError(f"{where} cannot be opened ({error}).") from error
+    except apsw.Error as error:
+        raise StorageError(f"{where}: SQLite refused ({type(error).__name__}: {error}).") from error
 
 
 class ConnectionPool:
     """Connections to one database, each used by one thread at a time.
 
-    A database in memory has a single connection, which its users share in turn. After a fork the
-    child opens connections of its own: SQLite's must not cross a fork, so they are set aside.
+    A database in memory has a single connection, which its users share in turn.
+
+    SQLite keeps one account of file locks a process, and a forked child inherits the account but
+    not the locks. So idle connections are closed before a fork: a child that inherits none opens
+    its own and takes locks of its own. One that was on loan meanwhile is set aside in the child.
     """
 
     def __init__(self, connect: Callable[[], apsw.Connection], *, single: bool) -> None:
         self._connect = connect
         self._single = single
-        self._turn = threading.RLock()
+        self._turn = ForkSafeLock()
         self._idle: list[apsw.Connection] = []
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._closed = False
         self._pid = os.getpid()
         self._left_to_parent: list[apsw.Connection] = []
+        if not single:
+            with _pools_lock:
+                _pools.add(self)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
-        """Lend a connection."""
+        """Lend a connection.
+
+        Raises
+        ------
+        ClosedError
+            After `close`.
+        """
         if self._single:
             with self._turn:
+                self._check_open()
                 if not self._idle:
                     self._idle.append(self._connect())
                 yield self._idle[0]
             return
-        if self._pid != os.getpid():
-            self._start_anew()
         with self._lock:
+            self._check_open()
+            self._set_aside()
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = self._connect()
+        pid = os.getpid()
         try:
             yield connection
         finally:
             with self._lock:
-                if not self._closed:
+                if pid != os.getpid():
+                    self._left_to_parent.append(connection)
+                    connection = None
+                elif not self._closed:
                     self._idle.append(connection)
                     connection = None
             if connection is not None:
                 connection.close()
 
-    def _start_anew(self) -> None:
-        """In a forked child: keep the parent's connections unused and unclosed."""
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._left_to_parent += self._idle
-        self._idle = []
-
     def close(self) -> None:
         """Close the idle connections now, and those on loan when they come back."""
-        if self._pid != os.getpid():
-            self._start_anew()
-        with self._lock:
+        with self._turn if self._single else self._lock:
             self._closed = True
+            self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses; the next user opens a new one."""
+        with self._lock:
+            if not self._single:
+                self._set_aside()
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the database was closed. Open it again with Database(path).")
+
+    def _set_aside(self) -> None:
+        """In a forked child: keep the parent's connections unused and unclosed."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._left_to_parent += self._idle
+            self._idle = []
+
+
+_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_pools_lock = ForkSafeLock()
+
+
+def _before_fork() -> None:
+    with _pools_lock:
+        pools = list(_pools)
+    for pool in pools:
+        pool.close_idle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 def _corrupt(where: str, error: Exception) -> CorruptError:

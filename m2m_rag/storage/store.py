@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.liveness import Liveness
@@ -30,7 +30,7 @@ class CollectionStore:
         self.catalog = Catalog(folder, functions)
         self.liveness = Liveness()
         self._vectors: Vectors | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def append(
         self, transaction: Transaction, records: list[NewRecord], vectors: FloatArray

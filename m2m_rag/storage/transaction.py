@@ -21,7 +21,7 @@ class NewRecord(NamedTuple):
 
 
 class Transaction(Snapshot):
-    """Reads and writes within one transaction; `close` in `Catalog.transaction` commits it."""
+    """Reads and writes within one transaction; leaving `Catalog.transaction` commits it."""
 
     @property
     def commit_no(self) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from m2m_rag import Database
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import WriterLockedError
 
 
@@ -174,3 +177,82 @@ def test_eight_writers_and_eight_readers(tmp_path, where):
         assert collection.count() == len(collection.ids()) == 1 + 8 * (10 * 5 - 3)
         for thread in range(8):
             assert collection.get([f"{thread}-9-4"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_follows_others_after_the_parent_closed(path):
+    """SQLite's account of file locks must not be inherited, or the child reads a dead log."""
+    parent = Database(path)
+    parent.open("c").search([1, 0])
+    collection = parent.open("c")
+    to_parent, from_child = os.pipe()
+    to_child, from_parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        try:
+            os.write(from_child, str(collection.count()).encode())
+            os.read(to_child, 1)
+            collection.add([[3, 3]], ids=["child"])
+            os.write(from_child, str(collection.count()).encode())
+            os.read(to_child, 1)
+        finally:
+            os._exit(0)
+    assert os.read(to_parent, 9) == b"2"
+    parent.close()
+    with Child(path) as other:
+        assert other.ask("collection.add([[9, 9]], ids=['other'])") == "['other']"
+    os.write(from_parent, b"x")
+    assert os.read(to_parent, 99) == b"4"
+    with Database(path, read_only=True) as reader:
+        assert set(reader.open("c").ids()) == {"x", "y", "other", "child"}
+    os.write(from_parent, b"x")
+    os.waitpid(pid, 0)
+    for descriptor in (to_parent, from_child, to_child, from_parent):
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_lock_that_another_thread_held_is_free_in_a_forked_child():
+    lock = ForkSafeLock()
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(5)
+        with lock:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    done.set()
+    thread.join()
+
+
+def test_processes_may_create_one_database_at_the_same_moment(tmp_path):
+    script = """
+import sys, time
+from m2m_rag import Database
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+with Database(sys.argv[1]) as database:
+    print(database.list(), flush=True)
+    sys.stdin.read()
+"""
+    for trial in range(3):
+        command = [sys.executable, "-c", script, str(tmp_path / str(trial)), str(time.time() + 1)]
+        processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        assert [process.stdout.readline() for process in processes] == ["[]\n"] * 3
+        for process in processes:
+            process.stdin.close()
+            process.stdout.close()
+            assert process.wait() == 0

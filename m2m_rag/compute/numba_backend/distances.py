@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from m2m_rag.compute.numba_backend.compiling import kernel
 
 SCAN_FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -19,7 +20,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def squared_norms(vectors: F32, out: F64) -> None:
     n, d = vectors.shape
     for i in range(n):
@@ -30,7 +31,7 @@ def squared_norms(vectors: F32, out: F64) -> None:
         out[i] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def canonical_dot(query: F32, vectors: F32, rows: Any, out: F64) -> None:
     for r in range(rows.shape[0]):
         i = rows[r]
@@ -40,7 +41,7 @@ def canonical_dot(query: F32, vectors: F32, rows: Any, out: F64) -> None:
         out[r] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def canonical_squared_l2(query: F32, vectors: F32, rows: Any, out: F64) -> None:
     for r in range(rows.shape[0]):
         i = rows[r]
@@ -51,7 +52,7 @@ def canonical_squared_l2(query: F32, vectors: F32, rows: Any, out: F64) -> None:
         out[r] = total
 
 
-@njit(cache=True, nogil=True, fastmath=SCAN_FLAGS)
+@kernel(fastmath=SCAN_FLAGS)
 def scan_dot(query: F32, vectors: F32, allowed: Any, use_allowed: bool, out: F32) -> None:
     d = query.shape[0]
     for i in range(vectors.shape[0]):
@@ -63,7 +64,7 @@ def scan_dot(query: F32, vectors: F32, allowed: Any, use_allowed: bool, out: F32
         out[i] = total
 
 
-@njit(cache=True, nogil=True, fastmath=SCAN_FLAGS)
+@kernel(fastmath=SCAN_FLAGS)
 def scan_squared_l2(query: F32, vectors: F32, allowed: Any, use_allowed: bool, out: F32) -> None:
     d = query.shape[0]
     for i in range(vectors.shape[0]):

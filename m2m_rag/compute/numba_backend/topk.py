@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from m2m_rag.compute.numba_backend.compiling import kernel
 
 F32 = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _sift_down(heap: F32, size: int) -> None:
     at = 0
     while True:
@@ -32,7 +33,7 @@ def _sift_down(heap: F32, size: int) -> None:
         at = child
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _sift_up(heap: F32, at: int) -> None:
     while at > 0:
         parent = (at - 1) // 2
@@ -42,7 +43,7 @@ def _sift_up(heap: F32, at: int) -> None:
         at = parent
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def candidates(
     values: F32, errors: F32, k: int, allowed: Any, use_allowed: bool, heap: F32, out: Any
 ) -> int:

@@ -9,7 +9,6 @@ written through a map.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
+from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.errors import CorruptError
-from m2m_rag.storage.files import sync_data, sync_folder
+from m2m_rag.storage.files import os_errors, sync_data, sync_folder
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors
 from m2m_rag.storage.vectors.format import (
     HEADER_BYTES,
@@ -116,7 +116,7 @@ class DiskVectors(Vectors):
         self._block_rows = block_rows(dimension)
         self._rows_per_file = max(1, (max_file_bytes - HEADER_BYTES) // (4 * dimension))
         self._mapped: dict[int, _Mapped] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def append(self, layout: Layout, vectors: FloatArray) -> tuple[list[VectorFile], list[Block]]:
         """See `Vectors.append`."""
@@ -163,7 +163,10 @@ class DiskVectors(Vectors):
         return Header(self.dimension, file.number, self._generation, self._collection)
 
     def _write(self, piece: Piece, rows: FloatArray) -> None:
-        path = self._folder / piece.file.name
+        with os_errors(self._folder / piece.file.name) as path:
+            self._write_to(path, piece, rows)
+
+    def _write_to(self, path: Path, piece: Piece, rows: FloatArray) -> None:
         flags = os.O_RDWR | _OPEN_FLAGS
         if piece.is_new:
             self._folder.mkdir(exist_ok=True, mode=0o700)
@@ -204,25 +207,22 @@ class DiskVectors(Vectors):
             if mapped is not None and len(mapped.rows) >= file.rows:
                 return mapped
             path = self._folder / file.name
-            try:
-                with open(path, "rb") as stream:
-                    check_header(stream.read(HEADER_BYTES), path, self._header(file))
-                    size = os.fstat(stream.fileno()).st_size
-                    present = (size - HEADER_BYTES) // (4 * self.dimension)
-                    if present < file.rows:
-                        raise CorruptError(
-                            f"{path} is cut off: {present} rows are there, {file.rows} are "
-                            "committed. Restore a backup."
-                        )
-                    rows = np.memmap(
-                        stream,
-                        dtype="<f4",
-                        mode="r",
-                        offset=HEADER_BYTES,
-                        shape=(present, self.dimension),
+            with os_errors(path), open(path, "rb") as stream:
+                check_header(stream.read(HEADER_BYTES), path, self._header(file))
+                size = os.fstat(stream.fileno()).st_size
+                present = (size - HEADER_BYTES) // (4 * self.dimension)
+                if present < file.rows:
+                    raise CorruptError(
+                        f"{path} is cut off: {present} rows are there, {file.rows} are "
+                        "committed. Restore a backup."
                     )
-            except FileNotFoundError:
-                raise CorruptError(f"{path} is missing. Restore a backup.") from None
+                rows = np.memmap(
+                    stream,
+                    dtype="<f4",
+                    mode="r",
+                    offset=HEADER_BYTES,
+                    shape=(present, self.dimension),
+                )
             if mapped is None:
                 mapped = self._mapped[file.number] = _Mapped(rows.view(np.ndarray), {})
             else:

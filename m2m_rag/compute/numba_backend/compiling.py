@@ -1,0 +1,27 @@
+"""How kernels are compiled: lazily, without the GIL, kept on disk where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(fastmath: bool | set[str] = False) -> Callable[[F], F]:
+    """Return the decorator of a kernel.
+
+    Where neither the package's folder nor the user's cache folder can be written (a container with
+    a read-only root), Numba refuses to cache; the kernel is then compiled once a process.
+    """
+
+    def decorate(function: F) -> F:
+        try:
+            compiled = njit(cache=True, nogil=True, fastmath=fastmath)(function)
+        except RuntimeError:
+            compiled = njit(nogil=True, fastmath=fastmath)(function)
+        return cast(F, compiled)
+
+    return decorate
