@@ -209,7 +209,8 @@ def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:
 
 def _as_float32(array: np.ndarray[Any, Any], name: str) -> FloatArray:
     with np.errstate(over="ignore", under="ignore"):
-        vectors = np.ascontiguousarray(array, dtype=np.float32)
+        # Always a copy: the caller may change its array while this one is checksummed and written.
+        vectors = np.array(array, dtype=np.float32, order="C")
     norms2 = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64, casting="safe")
     bad = np.flatnonzero(~(norms2 <= LIMITS.max_norm**2))
     if len(bad):

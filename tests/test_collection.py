@@ -15,6 +15,7 @@ from m2m_rag.errors import (
     RecordNotFoundError,
 )
 from m2m_rag.filters import matches, parse_where
+from m2m_rag.inputs import as_vectors
 
 RNG_SEED = 20
 
@@ -188,6 +189,21 @@ def test_mmr_keeps_scores_and_filters(filled):
 def database_is_empty(collection) -> bool:
     other = collection.database.create("other")
     return other.search_mmr([1.0]) == []
+
+
+def test_what_the_caller_does_to_its_array_afterwards_does_not_matter(database):
+    collection = database.create("c", metric="l2")
+    vectors = np.ones((3, 2), dtype=np.float32)
+    collection.add(vectors, ids=["a", "b", "c"])
+    vectors[:] = 7
+    (hit,) = collection.search([1, 1], 1, include_vectors=True)
+    assert str(hit.score) == "0.0", "an exact match under l2 scores 0, not minus 0"
+    assert hit.vector.tolist() == [1, 1]
+
+
+def test_inputs_never_share_memory_with_the_callers_array():
+    vectors = np.ones((3, 2), dtype=np.float32)
+    assert not np.shares_memory(as_vectors(vectors, None, "vectors"), vectors)
 
 
 def test_zero_vectors_score_zero_under_cosine(database):

@@ -42,7 +42,7 @@ class NumpyBackend(ComputeBackend):
         if metric == "dot":
             return total
         if metric == "l2":
-            return -np.sqrt(total)
+            return 0.0 - np.sqrt(total)  # so that an exact match scores 0.0, not -0.0
         scale = np.sqrt(self.squared_norms(query[None])[0] * norms2)
         total[scale == 0.0] = 0.0
         np.divide(total, scale, out=total, where=scale != 0.0)

@@ -18,7 +18,7 @@ def score(query: Sequence[float], vector: Sequence[float], metric: str) -> float
     if metric == "dot":
         return dot
     if metric == "l2":
-        return -math.sqrt(square)
+        return 0.0 - math.sqrt(square)
     scale = math.sqrt(norm_q * norm_x)
     return 0.0 if scale == 0.0 else max(-1.0, min(1.0, dot / scale))
 

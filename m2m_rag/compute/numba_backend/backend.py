@@ -84,7 +84,7 @@ class NumbaBackend(ComputeBackend):
         out = np.empty(len(rows))
         if metric == "l2":
             distances.canonical_squared_l2(query, vectors, rows, out)
-            return -np.sqrt(out)
+            return 0.0 - np.sqrt(out)  # so that an exact match scores 0.0, not -0.0
         distances.canonical_dot(query, vectors, rows, out)
         if metric == "cosine":
             scale = np.sqrt(self.squared_norms(query[None])[0] * norms2[rows])
