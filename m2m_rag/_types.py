@@ -107,6 +107,26 @@ class Backend(Protocol):
         ...
 
 
+class ClusterBackend(Protocol):
+    """What clustering needs of a compute backend (`m2m_rag.compute.base` specifies it)."""
+
+    def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:
+        """Return the number of each row's nearest centroid."""
+        ...
+
+    def squared_distances(
+        self, vectors: FloatArray, centroids: FloatArray, labels: RowArray
+    ) -> ScoreArray:
+        """Return the squared distance of each row to its centroid."""
+        ...
+
+    def cluster_sums(
+        self, vectors: FloatArray, labels: RowArray, n_clusters: int
+    ) -> tuple[ScoreArray, RowArray]:
+        """Return the clusters' sums and sizes."""
+        ...
+
+
 class Index(Protocol):
     """What the engine needs of an index: the best rows of the first `n_rows`."""
 

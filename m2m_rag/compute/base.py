@@ -12,6 +12,10 @@ the same bits: the tests compare with ``==``. Results are ordered by score, high
 by row, lowest first. How a backend finds them is its own affair (the Numba backend scans in
 float32 with an error bound and scores canonically only what the bound cannot exclude); what it
 returns is not.
+
+Clustering is canonical too: a row belongs to the centroid with the least canonical squared distance
+``((((x0 - c0)**2) + (x1 - c1)**2) + ...)``, ties to the lower number, and a cluster's sum adds its
+rows in ascending order in float64. So one seed gives one clustering on every backend.
 """
 
 from __future__ import annotations
@@ -79,3 +83,27 @@ class ComputeBackend(ABC):
         rows, scores
             For each query an int64 and a float64 array of equal length, at most k.
         """
+
+    @abstractmethod
+    def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:
+        """Return the number of each row's nearest centroid, ``(n,)`` int64.
+
+        Parameters
+        ----------
+        vectors
+            ``(n, d)`` float32, C-contiguous, finite; norms at most 2**60.
+        centroids
+            ``(c, d)`` float32 likewise, c at least 1.
+        """
+
+    @abstractmethod
+    def squared_distances(
+        self, vectors: FloatArray, centroids: FloatArray, labels: RowArray
+    ) -> ScoreArray:
+        """Return the ``(n,)`` canonical squared distance of each row to centroid `labels[row]`."""
+
+    @abstractmethod
+    def cluster_sums(
+        self, vectors: FloatArray, labels: RowArray, n_clusters: int
+    ) -> tuple[ScoreArray, RowArray]:
+        """Return the ``(n_clusters, d)`` float64 sums and ``(n_clusters,)`` sizes of clusters."""

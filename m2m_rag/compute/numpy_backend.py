@@ -69,6 +69,40 @@ class NumpyBackend(ComputeBackend):
             all_scores.append(scores[best])
         return all_rows, all_scores
 
+    def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:
+        """See `ComputeBackend.assign`."""
+        best = np.full(len(vectors), np.inf)
+        labels = np.zeros(len(vectors), dtype=np.int64)
+        for number in range(len(centroids)):
+            here = np.full(len(vectors), number)
+            distances = self.squared_distances(vectors, centroids, here)
+            nearer = distances < best
+            best[nearer] = distances[nearer]
+            labels[nearer] = number
+        return labels
+
+    def squared_distances(
+        self, vectors: FloatArray, centroids: FloatArray, labels: RowArray
+    ) -> ScoreArray:
+        """See `ComputeBackend.squared_distances`."""
+        total = np.zeros(len(vectors))
+        for start in range(0, len(vectors), CHUNK_ROWS):
+            part = total[start : start + CHUNK_ROWS]
+            own = _columns(centroids[labels[start : start + CHUNK_ROWS]], 0)
+            for column, centre in zip(_columns(vectors, start), own, strict=True):
+                difference = column - centre
+                part += difference * difference
+        return total
+
+    def cluster_sums(
+        self, vectors: FloatArray, labels: RowArray, n_clusters: int
+    ) -> tuple[ScoreArray, RowArray]:
+        """See `ComputeBackend.cluster_sums`."""
+        sums = np.zeros((n_clusters, vectors.shape[1]))
+        for vector, label in zip(vectors, labels, strict=True):
+            sums[label] += vector
+        return sums, np.bincount(labels, minlength=n_clusters).astype(np.int64)
+
 
 def _columns(vectors: FloatArray, start: int) -> ScoreArray:
     """Return the chunk from row `start` on as ``(d, rows)`` float64."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backend_contract import BackendContract
+from backend_contract import BackendContract, ClusterContract
 
 from m2m_rag.compute import BACKENDS, get_backend
 from m2m_rag.errors import InvalidInputError
@@ -21,9 +21,22 @@ class TestNumba(BackendContract):
         return get_backend("numba")
 
 
+class TestNumpyClusters(ClusterContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numpy")
+
+
+class TestNumbaClusters(ClusterContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numba")
+
+
 def test_every_backend_has_its_contract_test():
-    tested = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
-    assert tested == set(BACKENDS)
+    tested = {name for name in globals() if name.startswith("Test")}
+    wanted = {f"Test{name.title()}" for name in BACKENDS}
+    assert tested == wanted | {f"{name}Clusters" for name in wanted}
 
 
 def test_auto_names_what_it_chose():

@@ -16,7 +16,10 @@ COMMON = settings(
     max_examples=60,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,  # one contract, run by each backend's subclass
+    ],
 )
 
 
@@ -101,3 +104,61 @@ class BackendContract:
         vectors = data.draw(arrays(np.float32, (n, d), elements=ANY_FLOAT32))
         queries = data.draw(arrays(np.float32, (m, d), elements=ANY_FLOAT32))
         self.check(backend, queries, vectors, data.draw(st.integers(1, n + 1)), metric)
+
+
+class ClusterContract:
+    """Assignment and sums; a subclass gives the fixture `backend`."""
+
+    @pytest.mark.parametrize(("n", "c", "d"), [(1, 1, 1), (50, 7, 5), (300, 40, 33), (20, 1, 4)])
+    def test_assign_equals_the_loops(self, backend, n, c, d):
+        rng = np.random.default_rng(n)
+        vectors = rng.normal(size=(n, d)).astype(np.float32)
+        centroids = rng.normal(size=(c, d)).astype(np.float32)
+        labels = backend.assign(vectors, centroids)
+        assert labels.tolist() == [oracle.nearest(v, centroids.tolist()) for v in vectors.tolist()]
+        distances = backend.squared_distances(vectors, centroids, labels)
+        expected = [
+            oracle.squared_distance(vector, centroids[label].tolist())
+            for vector, label in zip(vectors.tolist(), labels, strict=True)
+        ]
+        assert distances.tolist() == expected
+
+    def test_ties_go_to_the_lower_centroid(self, backend):
+        rng = np.random.default_rng(8)
+        centroids = np.repeat(rng.normal(size=(5, 6)).astype(np.float32), 3, axis=0)
+        rng.shuffle(centroids)
+        vectors = np.concatenate([centroids, np.zeros((2, 6), np.float32)])
+        labels = backend.assign(vectors, centroids)
+        assert labels.tolist() == [oracle.nearest(v, centroids.tolist()) for v in vectors.tolist()]
+
+    def test_near_ties_are_told_apart(self, backend):
+        """Centroids closer to each other than a float32 product can tell."""
+        rng = np.random.default_rng(9)
+        base = rng.normal(size=48).astype(np.float32)
+        centroids = np.tile(base, (60, 1))
+        for row in range(60):
+            column = rng.integers(48)
+            centroids[row, column] = np.nextafter(centroids[row, column], np.float32(9))
+        vectors = (base + rng.normal(size=(40, 48)) * 1e-3).astype(np.float32)
+        labels = backend.assign(vectors, centroids)
+        assert labels.tolist() == [oracle.nearest(v, centroids.tolist()) for v in vectors.tolist()]
+
+    @COMMON
+    @given(data=st.data())
+    def test_assign_any_float32(self, backend, data):
+        n, c, d = (data.draw(st.integers(1, top)) for top in (8, 6, 4))
+        vectors = data.draw(arrays(np.float32, (n, d), elements=ANY_FLOAT32))
+        centroids = data.draw(arrays(np.float32, (c, d), elements=ANY_FLOAT32))
+        labels = backend.assign(vectors, centroids)
+        assert labels.tolist() == [oracle.nearest(v, centroids.tolist()) for v in vectors.tolist()]
+
+    def test_sums_add_rows_in_order(self, backend):
+        rng = np.random.default_rng(10)
+        vectors = rng.normal(size=(500, 9)).astype(np.float32)
+        labels = rng.integers(0, 6, size=500)
+        sums, sizes = backend.cluster_sums(vectors, labels, 7)
+        expected = [[0.0] * 9 for _ in range(7)]
+        for vector, label in zip(vectors.tolist(), labels, strict=True):
+            expected[label] = [a + b for a, b in zip(expected[label], vector, strict=True)]
+        assert sums.tolist() == expected
+        assert sizes.tolist() == [int((labels == number).sum()) for number in range(7)]

@@ -36,3 +36,15 @@ def top_k(
         if allowed is None or allowed[row]
     ]
     return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
+
+
+def squared_distance(vector: Sequence[float], centroid: Sequence[float]) -> float:
+    total = 0.0
+    for x, c in zip(vector, centroid, strict=True):
+        total += (float(x) - float(c)) * (float(x) - float(c))
+    return total
+
+
+def nearest(vector: Sequence[float], centroids: Sequence[Sequence[float]]) -> int:
+    distances = [squared_distance(vector, centroid) for centroid in centroids]
+    return distances.index(min(distances))

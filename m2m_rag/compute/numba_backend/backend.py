@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
 from m2m_rag.compute.base import ComputeBackend
-from m2m_rag.compute.numba_backend import distances, topk
+from m2m_rag.compute.numba_backend import clusters, distances, topk
 
 GEMM_QUERIES = 4
 """From this many queries on, one matrix product beats as many scans."""
 BATCH_VALUES = 1 << 24
 """Scores that a batch keeps at a time (64 MiB of float32)."""
+ASSIGN_VALUES = 1 << 20
+"""Products that an assignment keeps at a time (4 MiB of float32, about a core's cache)."""
 TINY_NORM = 2.0**-60
 """Non-zero norms below this one are scored canonically: their float32 products underflow."""
 
@@ -72,6 +74,44 @@ class NumbaBackend(ComputeBackend):
                 all_rows.append(rows[best])
                 all_scores.append(scores[best])
         return all_rows, all_scores
+
+    def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:
+        """See `ComputeBackend.assign`."""
+        labels = np.empty(len(vectors), dtype=np.int64)
+        half_norms2 = (self.squared_norms(centroids) / 2.0).astype(np.float32)
+        reach = np.sqrt(2.0 * float(half_norms2.max(initial=0.0)))
+        slack = np.float32(_slack(vectors.shape[1]))
+        step = max(1, ASSIGN_VALUES // len(centroids))
+        for start in range(0, len(vectors), step):
+            part = vectors[start : start + step]
+            products = part @ centroids.T
+            clusters.nearest(
+                products,
+                part,
+                centroids,
+                half_norms2,
+                np.float32(reach),
+                slack,
+                labels[start : start + step],
+            )
+        return labels
+
+    def squared_distances(
+        self, vectors: FloatArray, centroids: FloatArray, labels: RowArray
+    ) -> ScoreArray:
+        """See `ComputeBackend.squared_distances`."""
+        out = np.empty(len(vectors))
+        clusters.squared_distances(vectors, centroids, labels, out)
+        return out
+
+    def cluster_sums(
+        self, vectors: FloatArray, labels: RowArray, n_clusters: int
+    ) -> tuple[ScoreArray, RowArray]:
+        """See `ComputeBackend.cluster_sums`."""
+        sums = np.zeros((n_clusters, vectors.shape[1]))
+        sizes = np.zeros(n_clusters, dtype=np.int64)
+        clusters.sums(vectors, labels, sums, sizes)
+        return sums, sizes
 
     def _canonical(
         self,
