@@ -4,8 +4,9 @@ A dense random rotation of d dimensions costs d² multiply-adds (15 to 20 µs a 
 this one costs about 4 d log2(d) additions. Each round flips the signs at random and applies a
 normalised Walsh-Hadamard transform (Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform",
 SIAM J. Comput. 2009, section 2) to the first or, in every other round, the last `window`
-coordinates, where `window` is the largest power of two that fits. All steps are orthogonal, so lengths and inner
-products are kept; the sums and differences of a round are the same on every backend to the bit.
+coordinates, where `window` is the largest power of two that fits. All steps are orthogonal, so
+lengths and inner products are kept; the sums and differences of a round are the same on every
+backend to the bit.
 """
 
 from __future__ import annotations
