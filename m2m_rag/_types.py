@@ -14,6 +14,7 @@ Where: TypeAlias = "dict[str, Any]"
 FloatArray: TypeAlias = NDArray[np.float32]
 RowArray: TypeAlias = NDArray[np.int64]
 ScoreArray: TypeAlias = NDArray[np.float64]
+WordArray: TypeAlias = NDArray[np.uint64]
 MaskArray: TypeAlias = NDArray[np.bool_]
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")

@@ -41,6 +41,9 @@ class KMeans:
         rows' mean squared distance to their mean: 1e-4 is 1 % of the data's radius.
     random_state
         Seed of the choice of sample and first centroids.
+    sample_only
+        Leave out the passes over all rows: the centroids are those of the sample, and the rows
+        are assigned once.
     spherical
         Scale centroids to unit length: for unit vectors, clusters by cosine (Dhillon & Modha,
         "Concept Decompositions for Large Sparse Text Data", 2001, section 3).
@@ -54,7 +57,7 @@ class KMeans:
     inertia_
         Sum of squared distances of the rows to their centroids.
     n_iter_
-        Passes over all rows.
+        Passes of Lloyd's algorithm over all rows.
     """
 
     centroids_: FloatArray
@@ -70,6 +73,7 @@ class KMeans:
         max_iter: int = 100,
         tol: float = 1e-4,
         random_state: int = 42,
+        sample_only: bool = False,
         spherical: bool = False,
     ) -> None:
         if n_clusters < 1:
@@ -80,6 +84,7 @@ class KMeans:
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.sample_only = sample_only
         self.spherical = spherical
         self._backend = backend
 
@@ -102,9 +107,12 @@ class KMeans:
         seeds = _sample(rows, n_seeds, generator)
         centroids = self._scaled(kmeans_plusplus(seeds, self.n_clusters, generator))
         sample = _sample(rows, SAMPLE_PER_CLUSTER * self.n_clusters, generator)
-        if len(sample) < len(rows):
+        n_iter = 0
+        if len(sample) < len(rows) or self.sample_only:
             centroids, _ = self._lloyd(sample, centroids)
-        self.centroids_, self.n_iter_ = self._lloyd(rows, centroids)
+        if not self.sample_only:
+            centroids, n_iter = self._lloyd(rows, centroids)
+        self.centroids_, self.n_iter_ = centroids, n_iter
         self.labels_ = self._backend.assign(rows, self.centroids_)
         distances = self._backend.squared_distances(rows, self.centroids_, self.labels_)
         self.inertia_ = float(distances.sum())

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
 
 
 class ComputeBackend(ABC):
@@ -107,3 +107,37 @@ class ComputeBackend(ABC):
         self, vectors: FloatArray, labels: RowArray, n_clusters: int
     ) -> tuple[ScoreArray, RowArray]:
         """Return the ``(n_clusters, d)`` float64 sums and ``(n_clusters,)`` sizes of clusters."""
+
+    @abstractmethod
+    def scan_codes(
+        self,
+        words: WordArray,
+        planes: WordArray,
+        scale: FloatArray,
+        offset: FloatArray,
+        step: float,
+        base: float,
+    ) -> FloatArray:
+        """Return the estimated inner products of one query with the codes of one cluster.
+
+        For code i and the query's planes p, in float32 and this order::
+
+            inner = sum of 2^p (64 w - 2 popcount(code XOR plane p))
+            (scale[i] * step) * inner + (offset[i] + base)
+
+        Parameters
+        ----------
+        words
+            ``(n_blocks, w, 8)`` uint64, the layout of `m2m_rag.quantization.blocks`.
+        planes
+            ``(4, w)`` uint64.
+        scale, offset
+            ``(8 * n_blocks,)`` float32.
+        step, base
+            The query's step, and its exact inner product with the cluster's centroid.
+
+        Returns
+        -------
+        FloatArray
+            ``(8 * n_blocks,)`` float32.
+        """

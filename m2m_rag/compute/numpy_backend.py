@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
 from m2m_rag.compute.base import ComputeBackend
 
 CHUNK_ROWS = 8192
@@ -102,6 +102,24 @@ class NumpyBackend(ComputeBackend):
         for vector, label in zip(vectors, labels, strict=True):
             sums[label] += vector
         return sums, np.bincount(labels, minlength=n_clusters).astype(np.int64)
+
+    def scan_codes(
+        self,
+        words: WordArray,
+        planes: WordArray,
+        scale: FloatArray,
+        offset: FloatArray,
+        step: float,
+        base: float,
+    ) -> FloatArray:
+        """See `ComputeBackend.scan_codes`."""
+        n_blocks, n_words, lanes = words.shape
+        inner = np.zeros((n_blocks, lanes), dtype=np.int64)
+        for plane, bits in enumerate(planes):
+            differing = np.bitwise_count(words ^ bits[None, :, None]).sum(axis=1, dtype=np.int64)
+            inner += (64 * n_words - 2 * differing) << plane
+        estimate: FloatArray = (scale * np.float32(step)) * inner.ravel().astype(np.float32)
+        return estimate + (offset + np.float32(base))
 
 
 def _columns(vectors: FloatArray, start: int) -> ScoreArray:

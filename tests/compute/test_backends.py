@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backend_contract import BackendContract, ClusterContract
+from backend_contract import BackendContract, ClusterContract, CodeScanContract
 
 from m2m_rag.compute import BACKENDS, get_backend
 from m2m_rag.errors import InvalidInputError
@@ -33,10 +33,24 @@ class TestNumbaClusters(ClusterContract):
         return get_backend("numba")
 
 
+class TestNumpyCodeScan(CodeScanContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numpy")
+
+
+class TestNumbaCodeScan(CodeScanContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numba")
+
+
 def test_every_backend_has_its_contract_test():
     tested = {name for name in globals() if name.startswith("Test")}
-    wanted = {f"Test{name.title()}" for name in BACKENDS}
-    assert tested == wanted | {f"{name}Clusters" for name in wanted}
+    contracts = ("", "Clusters", "CodeScan")
+    assert tested == {
+        f"Test{name.title()}{contract}" for name in BACKENDS for contract in contracts
+    }
 
 
 def test_auto_names_what_it_chose():
