@@ -7,9 +7,11 @@ import asyncio
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from langchain_m2m._arguments import Batch
 from langchain_m2m._handle import CollectionHandle
 from m2m_rag import Collection
 from m2m_rag.errors import InvalidInputError
+from m2m_rag.inputs import as_records
 
 
 class StoreBase(VectorStore):
@@ -38,9 +40,10 @@ class StoreBase(VectorStore):
             )
         return self._embedding
 
-    def _prepare_writing(self, ids: list[str]) -> None:
+    def _prepare_writing(self, batch: Batch) -> None:
         """Refuse a write that must fail before the embedding is paid for."""
-        self._handle.check_capacity(ids)
+        as_records(len(batch.ids), batch.ids, batch.texts, batch.metadatas, None, None)
+        self._handle.check_capacity(batch.ids)
         collection = self._handle.ensure()
         if self._fingerprint is not None:
             collection.bind_embedder(self._fingerprint)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
+from weakref import WeakValueDictionary
 
 from langchain_m2m._arguments import Batch
 from langchain_m2m._embedding import Vector, check_vectors
@@ -13,6 +15,9 @@ from m2m_rag import Collection, Database
 from m2m_rag.errors import CollectionNotFoundError, InvalidInputError, LimitError
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+
+_capacity_locks: WeakValueDictionary[tuple[Path, str], threading.Lock] = WeakValueDictionary()
+_capacity_locks_guard = threading.Lock()
 
 
 class CollectionHandle:
@@ -24,7 +29,11 @@ class CollectionHandle:
     def __init__(
         self, name: str, path: Path | None, metric: Metric, capacity: int | None, read_only: bool
     ) -> None:
-        if capacity is not None and (isinstance(capacity, bool) or capacity < 1):
+        if metric not in get_args(Metric):
+            raise InvalidInputError(
+                f"metric is {metric!r}; one of {', '.join(get_args(Metric))} is expected."
+            )
+        if capacity is not None and (type(capacity) is not int or capacity < 1):
             raise InvalidInputError(
                 f"splat_capacity is {capacity!r}; 1 or more is expected, or None for no limit."
             )
@@ -35,7 +44,8 @@ class CollectionHandle:
         self.name = name
         self.metric = metric
         self.capacity = capacity
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # Guards opening alone: reads never wait for a write.
+        self._capacity_lock = _capacity_lock(path, name)
         self._collection: Collection | None = None
         self._database = (
             Database.in_memory() if path is None else Database(path, read_only=read_only)
@@ -89,9 +99,9 @@ class CollectionHandle:
             )
 
     def upsert(self, batch: Batch, vectors: Sequence[Vector], **splats: Any) -> None:
-        """Write one batch in one commit, the capacity checked under the same lock."""
+        """Write one batch in one commit; no write comes between it and the capacity check."""
         check_vectors(vectors, len(batch.ids))
-        with self._lock:
+        with nullcontext() if self.capacity is None else self._capacity_lock:
             self.check_capacity(batch.ids)
             self.ensure().upsert(
                 vectors, ids=batch.ids, texts=batch.texts, metadatas=batch.metadatas, **splats
@@ -109,3 +119,11 @@ class CollectionHandle:
                 "another collection_name."
             )
         self._collection = collection
+
+
+def _capacity_lock(path: Path | None, name: str) -> threading.Lock:
+    """Return the lock that all stores of this process on one collection share."""
+    if path is None:
+        return threading.Lock()
+    with _capacity_locks_guard:
+        return _capacity_locks.setdefault((path, name), threading.Lock())

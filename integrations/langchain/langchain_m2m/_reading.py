@@ -51,7 +51,7 @@ class ReadingMethods(StoreBase):
         return True
 
     def list_ids(self, filter: FilterLike = None) -> list[str]:
-        """Return the ids of the documents that match, in the order of their first writing."""
+        """Return the ids of the documents that match, the one written longest ago first."""
         selection = read_filter(filter)
         collection = self._handle.find()
         if collection is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from langchain_core.documents import Document
 
 from langchain_m2m._arguments import reject_unknown
@@ -19,6 +20,7 @@ from langchain_m2m._documents import documents_of, pairs_of
 from langchain_m2m._embedding import Vector
 from langchain_m2m._filters import FilterLike, read_filter
 from langchain_m2m._kept import search_kept
+from m2m_rag.errors import InvalidInputError
 from m2m_rag.scores import relevance
 
 
@@ -92,6 +94,10 @@ class SearchingMethods(StoreBase):
     ) -> list[tuple[Document, float]]:
         """Return documents with their similarity to a vector (higher is better), best first."""
         reject_unknown(self.similarity_search_with_score_by_vector, unknown)
+        if np.ndim(embedding) != 1:
+            raise InvalidInputError(
+                f"the vector has {np.ndim(embedding)} dimensions; one vector (d,) is expected."
+            )
         selection = read_filter(filter)
         collection = self._handle.find()
         if collection is None:

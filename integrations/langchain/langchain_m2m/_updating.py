@@ -54,7 +54,7 @@ class UpdatingMethods(StoreBase):
             )
         plan = _Update(batch, [known[given] for given in batch.ids])
         if plan.texts_to_embed:
-            self._prepare_writing(batch.ids)
+            self._prepare_writing(batch)
         return plan
 
     def _write_update(self, plan: _Update, fresh: Sequence[Vector]) -> None:

@@ -179,7 +179,7 @@ class WritingMethods(StoreBase):
         embedding = self._require_embedding()
         parts = list(parts_of(batch, batch_size))
         if parts:
-            self._prepare_writing(batch.ids)
+            self._prepare_writing(batch)
         for part in parts:
             self._handle.upsert(part, embedding.embed_documents(part.texts))
         return batch.ids
@@ -188,7 +188,7 @@ class WritingMethods(StoreBase):
         embedding = self._require_embedding()
         parts = list(parts_of(batch, batch_size))
         if parts:
-            await asyncio.to_thread(self._prepare_writing, batch.ids)
+            await asyncio.to_thread(self._prepare_writing, batch)
         for part in parts:
             vectors = await embedding.aembed_documents(part.texts)
             await asyncio.to_thread(self._handle.upsert, part, vectors)

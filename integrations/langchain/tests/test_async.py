@@ -181,3 +181,38 @@ def test_eight_writers_and_eight_readers_lose_nothing(store: M2MVectorStore) -> 
         thread.join()
     assert errors == []
     assert store.count() == 81
+
+
+async def test_stop_iteration_of_a_filter_reaches_the_caller(store: M2MVectorStore) -> None:
+    store.add_texts(TEXTS)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(
+            store.asimilarity_search("red", filter=lambda document: next(iter(()))), 10
+        )
+
+
+def test_reads_do_not_wait_for_a_write(
+    store: M2MVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_texts(TEXTS)
+    writing, read = threading.Event(), threading.Event()
+
+    def upsert(*args: object, **columns: object) -> None:
+        writing.set()
+        assert read.wait(10)
+
+    def write() -> None:
+        store.add_texts(["white hare"])
+
+    def search() -> None:
+        assert len(store.similarity_search("red")) == 4
+        read.set()
+
+    monkeypatch.setattr(store.collection, "upsert", upsert)
+    threads = [threading.Thread(target=write), threading.Thread(target=search)]
+    threads[0].start()
+    assert writing.wait(10)
+    threads[1].start()
+    assert read.wait(5), "the search waited for the write"
+    for thread in threads:
+        thread.join()

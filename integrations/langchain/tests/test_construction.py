@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +182,40 @@ def test_read_only_needs_a_path(make: Make, embedding: Any) -> None:
 def test_empty_store_is_true(store: M2MVectorStore) -> None:
     assert len(store) == 0
     assert store
+
+
+def test_senseless_metric_is_refused(make: Make, embedding: Any) -> None:
+    with pytest.raises(InvalidInputError, match="'cosin'"):
+        make(embedding, metric="cosin")
+
+
+def test_capacity_holds_for_two_stores_on_one_folder(
+    make: Make, embedding: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = [make(embedding, path=tmp_path / "db", splat_capacity=3) for _ in range(2)]
+    stores[0].add_texts(["red fox", "grey wolf"])
+    reached = threading.Barrier(2)
+    refused = []
+
+    def check(checking: Any) -> Any:
+        def both(ids: Any) -> None:
+            checking(ids)
+            with suppress(threading.BrokenBarrierError):
+                reached.wait(0.3)
+
+        return both
+
+    def write(store: M2MVectorStore) -> None:
+        try:
+            store.add_embeddings([("white hare", [1.0] * 64)])
+        except LimitError as error:
+            refused.append(error)
+
+    for store in stores:
+        monkeypatch.setattr(store._handle, "check_capacity", check(store._handle.check_capacity))
+    threads = [threading.Thread(target=write, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (stores[0].count(), len(refused)) == (3, 1)

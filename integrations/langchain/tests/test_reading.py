@@ -82,3 +82,9 @@ def test_bad_filters_raise_even_in_an_empty_store(store: M2MVectorStore) -> None
 def test_records_without_text_read_as_empty_text(store: M2MVectorStore) -> None:
     store.collection.add([[1.0, 0.0]], ids=["v"], metadatas=[{"a": 1}])
     assert store.get_by_ids(["v"]) == [Document("", id="v", metadata={"a": 1})]
+
+
+def test_replaced_document_is_listed_last(filled: M2MVectorStore) -> None:
+    before = filled.list_ids()
+    filled.add_texts(["written anew"], ids=before[:1])
+    assert filled.list_ids() == [*before[1:], before[0]]

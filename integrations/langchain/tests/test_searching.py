@@ -179,3 +179,10 @@ def test_numbers_that_are_none_are_refused(make: Make, bad: float) -> None:
     with pytest.raises(InvalidInputError):
         store.similarity_search_by_vector([bad, 1.0])
     assert store.count() == 1
+
+
+@pytest.mark.parametrize("filter", [None, lambda document: True])
+def test_several_vectors_are_refused(store: M2MVectorStore, filter: Any) -> None:
+    store.add_texts(["red fox"])
+    with pytest.raises(InvalidInputError, match="2 dimensions"):
+        store.similarity_search_by_vector([[1.0] * 64], filter=filter)  # type: ignore[list-item]

@@ -210,7 +210,18 @@ def test_deleting_nothing_deletes_nothing(
     assert store.count() == 3
 
 
-@pytest.mark.parametrize("empty", [{}, And(()), {"$and": []}])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {},
+        And(()),
+        {"$and": []},
+        {"$and": [{}]},
+        {"$or": [{"a": 1}, {}]},
+        {"$not": {"$or": []}},
+        {"a": {"$nin": []}},
+    ],
+)
 def test_filter_without_condition_never_wipes(store: M2MVectorStore, empty: Any) -> None:
     store.add_texts(TEXTS)
     with pytest.raises(InvalidInputError, match="delete_all=True"):
@@ -267,3 +278,35 @@ def test_many_documents_in_one_call(store: M2MVectorStore) -> None:
     assert store.count() == 6000
     assert store.delete(ids[:5900]) is True
     assert store.count() == 100
+
+
+@pytest.mark.parametrize(
+    ("texts", "options"),
+    [
+        (["a", "b", "c"], {"metadatas": [{}, {}, {"when": {1, 2}}]}),
+        (["a", "b", "c"], {"ids": ["1", "2", ""]}),
+        (["a", "b", "\ud800"], {}),
+    ],
+    ids=["metadata", "id", "text"],
+)
+async def test_what_cannot_be_stored_is_refused_before_anything_is_paid_or_written(
+    store: M2MVectorStore, embedding: Any, texts: list[str], options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInputError):
+        store.add_texts(texts, batch_size=1, **options)
+    with pytest.raises(InvalidInputError):
+        await store.aadd_texts(texts, batch_size=1, **options)
+    assert embedding.embedded == embedding.awaited == []
+    assert store.count() == 0
+
+
+async def test_coroutine_filter_deletes_nothing(store: M2MVectorStore) -> None:
+    async def never(document: Document) -> bool:
+        return False
+
+    store.add_texts(TEXTS)
+    with pytest.raises(InvalidInputError, match="awaitable"):
+        store.delete(filter=never)
+    with pytest.raises(InvalidInputError, match="awaitable"):
+        await store.asimilarity_search("red", filter=lambda document: never(document))
+    assert store.count() == len(TEXTS)

@@ -79,6 +79,21 @@ def test_persist_of_another_kind_of_store_replaces_the_copy(tmp_path: Path) -> N
         assert (found.collection_name, found.metric, found.count()) == ("x", "l2", 1)
 
 
+@pytest.mark.parametrize("embedder", ["other", None])
+def test_persist_replaces_the_copy_of_another_embedder(
+    tmp_path: Path, embedder: str | None
+) -> None:
+    target = str(tmp_path / "default__vector_store.json")
+    with M2MVectorStore(embedder="one") as first, M2MVectorStore(embedder=embedder) as second:
+        first.add(nodes("a"))
+        first.persist(target)
+        second.add(nodes("b"))
+        second.persist(target)
+    with M2MVectorStore.from_persist_path(target) as found:
+        assert found.client.embedder == embedder
+        assert [node.node_id for node in found.get_nodes()] == ["b"]
+
+
 def test_an_empty_store_persists_as_empty(tmp_path: Path) -> None:
     with M2MVectorStore() as store:
         store.persist(str(tmp_path / "s.json"))

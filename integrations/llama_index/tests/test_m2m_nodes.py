@@ -214,3 +214,19 @@ def test_text_and_metadata_are_stored_once() -> None:
         for record in store.client.get():
             whole = json.dumps([record.text, record.metadata])
             assert (whole.count(text), whole.count(value)) == (1, 1)
+
+
+def test_a_relations_metadata_keeps_its_types(store: M2MVectorStore) -> None:
+    source = RelatedNodeInfo(node_id="d", metadata={"flag": True})
+    node = TextNode(
+        id_="a",
+        embedding=[1.0],
+        metadata={"flag": 1},
+        relationships={NodeRelationship.SOURCE: source},
+    )
+    store.add([node])
+    (found,) = store.get_nodes()
+    assert found.source_node is not None
+    assert found.source_node.metadata["flag"] is True
+    assert found.metadata["flag"] == 1
+    assert found.metadata["flag"] is not True

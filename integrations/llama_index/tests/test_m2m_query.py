@@ -209,3 +209,10 @@ def test_unknown_query_arguments_raise(compass: M2MVectorStore) -> None:
 def test_a_query_of_another_dimension_names_both(compass: M2MVectorStore) -> None:
     with pytest.raises(DimensionError, match=r"(?s)3.*2|2.*3"):
         ask(compass, (1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("mode", [MODE.DEFAULT, MODE.MMR])
+def test_several_query_vectors_are_refused(compass: M2MVectorStore, mode: MODE) -> None:
+    several: Any = [[1.0, 0.0], [0.0, 1.0]]
+    with pytest.raises(InvalidInputError, match="2 dimensions"):
+        compass.query(VectorStoreQuery(query_embedding=several, mode=mode))

@@ -61,7 +61,7 @@ def to_parts(node: BaseNode) -> NodeParts:
     metadata = rest.pop("metadata")
     text = _take_text(node, rest)
     for related in _related(rest):
-        if related["metadata"] == metadata:
+        if json.dumps(related["metadata"]) == json.dumps(metadata):  # == takes True for 1
             related["metadata"] = None
     stored = {escape(key): value for key, value in metadata.items()}
     stored[ID_KEY] = rest.pop("id_")

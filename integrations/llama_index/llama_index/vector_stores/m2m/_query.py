@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryMode,
@@ -80,6 +81,10 @@ def plan_query(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> QueryPl
         raise InvalidInputError(
             f"the query has no query_embedding; expected one in mode {mode.value}, unless filters, "
             "doc_ids or node_ids select the nodes in mode default"
+        )
+    if query.query_embedding is not None and np.ndim(query.query_embedding) != 1:
+        raise InvalidInputError(
+            f"query_embedding has {np.ndim(query.query_embedding)} dimensions; expected one vector"
         )
     return QueryPlan(query.query_embedding, query.similarity_top_k, where, mmr)
 

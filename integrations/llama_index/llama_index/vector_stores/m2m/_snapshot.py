@@ -32,8 +32,10 @@ def write_snapshot(collection: Collection, persist_path: str, fs: Any) -> None:
     with Database(folder) as database:
         for name in database.list():
             held = database.open(name)
-            if (name, held.metric) != (collection.name, collection.metric) or (
-                held.dimension not in (None, collection.dimension)
+            if (
+                (name, held.metric) != (collection.name, collection.metric)
+                or held.dimension not in (None, collection.dimension)
+                or held.embedder not in (None, collection.embedder)
             ):
                 database.drop(name)
         copy = database.create(collection.name, metric=collection.metric, exist_ok=True)
