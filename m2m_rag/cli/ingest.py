@@ -12,10 +12,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from m2m_rag import Collection, Database
-from m2m_rag.cli.output import SOME_FAILED, console, errors
+from m2m_rag.cli.output import SOME_FAILED, console, errors, printable
 from m2m_rag.text import Embedder, IngestReport, as_embedder, ingest
 from m2m_rag.text import Progress as Event
 from m2m_rag.text.embedders.recorded import recorded_embedder
+from m2m_rag.text.ingesting import check_path
 
 NEW_COLLECTION_EMBEDDER = "minilm"
 
@@ -31,6 +32,10 @@ def run(
     as_json: bool,
 ) -> None:
     """Ingest and print the report; leave with 7 when some sources failed."""
+    # Before anything is created: a mistyped argument leaves no empty database behind.
+    check_path(path)
+    if embedder_name is not None:
+        as_embedder(embedder_name)
     with Database(db) as database:
         collection = database.create(collection_name, exist_ok=True)
         with progress_bar() as on_progress:
@@ -47,9 +52,11 @@ def run(
     if as_json:
         typer.echo(json.dumps(_as_dict(report), ensure_ascii=False, indent=2))
     else:
-        console.print(str(report), markup=False)
+        console.print(printable(str(report)), markup=False, soft_wrap=True)
         console.print(
-            f"collection {collection_name!r} in {db} holds {n_records} passages", markup=False
+            f"collection {collection_name!r} in {db} holds {n_records} passages",
+            markup=False,
+            soft_wrap=True,
         )
     if report.failed:
         raise typer.Exit(SOME_FAILED)

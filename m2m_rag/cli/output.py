@@ -11,6 +11,7 @@ code   meaning
 5      the files are damaged, or not a database
 6      an optional package is not installed
 7      some sources could not be ingested; the others were
+130    interrupted (Ctrl-C); what was committed stays
 =====  ==========================================================
 """
 
@@ -45,8 +46,12 @@ EXIT_CODES: tuple[tuple[type[M2MError], int], ...] = (
 SOME_FAILED = 7
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 other failure, 2 bad argument, 3 not found, 4 another process writes, "
-    "5 damaged or no database, 6 missing package, 7 some sources failed."
+    "5 damaged or no database, 6 missing package, 7 some sources failed, 130 interrupted."
 )
+
+# A passage may hold escape sequences that would drive the reader's terminal.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+del _CONTROLS[ord("\t")], _CONTROLS[ord("\n")]
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -56,18 +61,33 @@ R = TypeVar("R")
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Print an `M2MError` of the command as one paragraph and leave with its exit code."""
+    """Print an `M2MError` or `OSError` as one paragraph and leave with its exit code."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except M2MError as error:
-            errors.print("error:", style="bold red", end=" ")
-            errors.print(str(error), markup=False)
+            _print_error(str(error))
             raise typer.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            # The reader has seen enough (``| head``); typer leaves quietly.
+            raise
+        except OSError as error:
+            _print_error(str(error))
+            raise typer.Exit(1) from None
 
     return wrapper
+
+
+def _print_error(text: str) -> None:
+    errors.print("error:", style="bold red", end=" ")
+    errors.print(printable(text), markup=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return `text` with ``U+FFFD`` for control characters other than tab and line feed."""
+    return text.translate(_CONTROLS)
 
 
 def exit_code(error: M2MError) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from m2m_rag import Database, Hit
 from m2m_rag.cli.ingest import choose_embedder
-from m2m_rag.cli.output import console
+from m2m_rag.cli.output import console, printable
 from m2m_rag.errors import InvalidFilterError
 
 
@@ -47,7 +47,7 @@ def run(
 def print_hit(number: int, score: float, text: str, metadata: dict[str, Any]) -> None:
     """Print one passage: number, score, where it comes from, and its text."""
     head = Text.assemble((f"{number}. ", "bold"), f"{score:.4f}  ", (origin(metadata), "cyan"))
-    console.print(head)
+    console.print(head, soft_wrap=True)
     console.print(Padding(Text(shortened(text)), (0, 0, 1, 3)))
 
 
@@ -58,12 +58,12 @@ def origin(metadata: dict[str, Any]) -> str:
         if metadata.get(key) is not None:
             place += f", {key} {metadata[key]}"
     title = metadata.get("title")
-    return f"{place} ({title})" if title and title != metadata.get("source") else place
+    return printable(f"{place} ({title})" if title and title != metadata.get("source") else place)
 
 
 def shortened(text: str, limit: int = 300) -> str:
     """Return the text on one line, cut at a word when it is longer than `limit`."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= limit else line[:limit].rsplit(" ", 1)[0] + " …"
 
 

@@ -18,7 +18,7 @@ def info(db: Path, collection: str | None, as_json: bool) -> None:
     with Database(db, read_only=True) as database:
         names = database.list() if collection is None else [collection]
         stats = [database.open(name).stats() for name in names]
-    n_bytes = sum(item.stat().st_size for item in db.rglob("*") if item.is_file())
+    n_bytes = sum(_size(item) for item in db.rglob("*"))
     if as_json:
         typer.echo(json.dumps({"path": str(db), "bytes": n_bytes, "collections": stats}, indent=2))
         return
@@ -35,6 +35,14 @@ def info(db: Path, collection: str | None, as_json: bool) -> None:
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     console.print(table)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        # A writer beside this reader may remove files at any moment.
+        return 0
 
 
 def collections(db: Path, as_json: bool) -> None:

@@ -52,7 +52,7 @@ def ingest(
     path
         A folder, read with everything below it, or a file, whose root is the folder it lies in.
     collection
-        Where to store. It is bound to the embedder's fingerprint.
+        Where to store. The first commit binds it to the embedder's fingerprint.
     embedder
         An `Embedder`, or anything that `as_embedder` takes.
     splitter
@@ -78,8 +78,7 @@ def ingest(
         A package that splitting or the embedder needs is not installed.
     """
     given = Path(path)
-    if not given.exists():
-        raise InvalidInputError(f"{given} does not exist. Expected a folder or a file to ingest.")
+    check_path(given)
     resolved = given.resolve()
     if resolved.is_dir():
         store = collection.database.path
@@ -95,6 +94,18 @@ def ingest(
     if only is None and delete_missing:
         run.delete({source for source in run.unseen() if not _is_there(root / source)})
     return run.report(listing)
+
+
+def check_path(path: Path) -> None:
+    """Raise `InvalidInputError` unless there is a file or folder at `path`."""
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}. Expected a folder or a file to ingest."
+        ) from error
+    if not is_there:
+        raise InvalidInputError(f"{path} does not exist. Expected a folder or a file to ingest.")
 
 
 def ingest_texts(
@@ -154,7 +165,10 @@ class _Run:
         self._report = IngestReport([], [], [], [], [], [], 0, 0, 0)
         self._seen: set[str] = set()
         chosen = as_embedder(embedder)
-        collection.bind_embedder(chosen.fingerprint)
+        # A collection without one is bound by the first commit: an embedder whose model cannot be
+        # loaded must not keep the right one out for good.
+        if collection.embedder is not None:
+            collection.bind_embedder(chosen.fingerprint)
         self._held = held_sources(_metadatas(collection, root, only))
         self._writer = Writer(collection, chosen, root, batch_size, self._tell)
 
@@ -185,6 +199,7 @@ class _Run:
     def report(self, listing: Listing) -> IngestReport:
         """Return the tally, with what was noted while listing."""
         return self._report._replace(
+            empty=[_printable(name) for name in self._report.empty],
             failed=[
                 FailedSource(_printable(one.source), _printable(one.reason))
                 for one in [*listing.failed, *self._report.failed]
@@ -215,11 +230,20 @@ class _Run:
         else:
             first.clear()
             self._writer.write_large(name, n_passages, self._pieces(source, source_hash))
+            # Read twice, a file may have changed between: what is stored would mix two versions.
+            with _loading(name):
+                is_same = source.content_hash() == source_hash
+            if not is_same:
+                raise _LoadError(name, "it changed while it was being stored. Ingest it again.")
         done = self._report.added if action == "added" else self._report.updated
         (done if n_passages else self._report.empty).append(name)
 
     def _pieces(self, source: Source, source_hash: str) -> Iterator[Piece]:
-        return pieces(source.sections(), self._splitter, self._root, source.source, source_hash)
+        # Failures of the loader are told apart from those of the store, which consumes this.
+        with _loading(source.source):
+            yield from pieces(
+                source.sections(), self._splitter, self._root, source.source, source_hash
+            )
 
     def _tell(self) -> None:
         if self._on_progress is not None:

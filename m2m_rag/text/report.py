@@ -30,7 +30,11 @@ class Progress(NamedTuple):
 
 
 class FailedSource(NamedTuple):
-    """A source that could not be read, and why. What the collection held of it is unchanged."""
+    """A source that could not be read, and why.
+
+    What the collection held of it is unchanged; only a source of more than one commit that fails
+    or changes in the middle of being stored is there in part, and the next ingest mends it.
+    """
 
     source: str
     reason: str

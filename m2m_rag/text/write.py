@@ -92,6 +92,7 @@ class Writer:
 
     def _upsert(self, pieces: list[Piece], replace_where: dict[str, Any] | None) -> None:
         vectors = self._vectors([piece.text for piece in pieces])
+        self._collection.bind_embedder(self._embedder.fingerprint)
         self._collection.upsert(
             vectors,
             ids=[piece.id for piece in pieces],

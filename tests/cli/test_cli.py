@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -181,3 +182,45 @@ def test_sizes_for_people():
         "3.0 MiB",
         "5.0 GiB",
     ]
+
+
+def test_a_mistyped_argument_creates_nothing(m2m, docs):
+    m2m("ingest", "nowhere", code=2)
+    m2m("ingest", "docs", "-e", "hashin", code=2)
+    assert "cannot be read" in m2m("ingest", "a" * 300, code=2)
+    assert [path.name for path in docs.parent.iterdir()] == ["docs"]
+
+
+def test_a_model_that_cannot_be_loaded_does_not_keep_another_out(m2m, docs):
+    assert "cannot be loaded" in m2m("ingest", "docs", "-e", "st:docs", code=2)
+    assert "2 added" in m2m("ingest", "docs", "-e", "hashing")
+
+
+def test_passages_drive_no_terminal_and_lines_are_not_broken(m2m, docs):
+    name = "long" * 50 + ".md"
+    (docs / name).write_text("# \x1b]0;title\x07\n\nred \x1b[31m alarm\x9b\n")
+    m2m("ingest", "docs", "-e", "hashing")
+    said = m2m("search", "red alarm", "-k", "1")
+    assert name in said
+    assert "red \N{REPLACEMENT CHARACTER}[31m alarm" in said
+    assert not {"\x1b", "\x07", "\x9b"} & set(said)
+    (docs / name).write_bytes(b"\xff")
+    assert f"failed: {name}: {docs / name}: the byte" in m2m("ingest", "docs", code=SOME_FAILED)
+
+
+def test_failures_of_the_system_are_one_paragraph(m2m, docs, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    m2m("ingest", "docs", "-e", "hashing")
+    monkeypatch.setattr("typer.echo", full)
+    said = m2m("search", "tea", "--json", code=1)
+    assert said == "error: [Errno 28] No space left on device\n"
+
+
+def test_info_counts_around_files_that_vanish(m2m, docs, monkeypatch):
+    m2m("ingest", "docs", "-e", "hashing")
+    rglob = Path.rglob
+    monkeypatch.setattr(Path, "is_file", lambda self: True)
+    monkeypatch.setattr(Path, "rglob", lambda self, p: [*rglob(self, p), self / "gone"])
+    assert json.loads(m2m("info", "--json"))["bytes"] > 4096

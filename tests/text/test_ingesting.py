@@ -322,3 +322,50 @@ def test_bad_arguments(tmp_path: Path, collection: Collection) -> None:
 def test_failed_source_is_a_pair() -> None:
     source, reason = FailedSource("a", "b")
     assert (source, reason) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\xff"), "is not UTF-8"),
+        (lambda path: path.write_text("short\n\n" * 9), "changed while it was being stored"),
+        (lambda path: path.unlink(), "No such file"),
+    ],
+)
+def test_a_large_file_that_changes_while_it_is_stored_fails_alone(
+    tmp_path: Path, collection: Collection, change, reason: str
+) -> None:
+    class ChangingEmbedder(CountingEmbedder):
+        def embed_documents(self, texts):
+            if len(self.texts) == write.COMMIT_PASSAGES - 64:
+                change(large)
+            return super().embed_documents(texts)
+
+    large = tmp_path / "a.txt"
+    large.write_text("\n\n".join(f"Paragraph {n} " + "word " * 120 for n in range(1500)))
+    (tmp_path / "z.txt").write_text("The others are stored.")
+    report = ingest(tmp_path, collection, ChangingEmbedder())
+    assert (report.added, [one.source for one in report.failed]) == (["z.txt"], ["a.txt"])
+    assert reason in report.failed[0].reason
+    large.write_text("Now it is still.")
+    assert ingest(tmp_path, collection, CountingEmbedder()).skipped == ["z.txt"]
+    assert _texts(collection, "a.txt") == ["Now it is still."]
+
+
+def test_an_embedder_that_never_embedded_does_not_bind(
+    tmp_path: Path, collection: Collection, embedder: CountingEmbedder
+) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
+        ingest(tmp_path, collection, f"st:{tmp_path}")
+    assert collection.embedder is None
+    ingest(tmp_path, collection, embedder)
+    assert collection.embedder == embedder.fingerprint
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
+def test_the_report_names_empty_files_in_valid_unicode(
+    tmp_path: Path, collection: Collection, embedder: CountingEmbedder
+) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.txt")).touch()
+    assert ingest(tmp_path, collection, embedder).empty == ["bad?.txt"]

@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from m2m_rag.errors import InvalidInputError
-from m2m_rag.text.blocks import read_lines
+from m2m_rag.text.blocks import MAX_LINE_BYTES, read_lines
 from m2m_rag.text.loaders.base import Section, with_title
 from m2m_rag.text.loaders.jsonl import TEXT_FIELDS
 
 
 def load(path: Path) -> Iterator[Section]:
     """Yield one section for each row below the header."""
+    # Python's own limit is 131,072 characters a field, less than a long document has. It is one
+    # number for the whole process and is never lowered here.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     with path.open("rb") as file:
         lines = (line for _, line in read_lines(file, path))
         first = next(lines, "")

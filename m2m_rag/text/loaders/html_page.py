@@ -48,7 +48,7 @@ class _Page(HTMLParser):
         self._pre = 0
 
     def text(self) -> str:
-        text = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
+        text = re.sub(r"(?<![ \t])[ \t]+\n", "\n", "".join(self._parts))
         return re.sub(r"\n{3,}", "\n\n", text).strip()
 
     def title(self) -> str:

@@ -10,10 +10,12 @@ from m2m_rag.text.blocks import Block, read_blocks
 from m2m_rag.text.loaders.base import Section
 
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\r?\n(.*?\n)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
-_FRONT_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(.+?)[ \t]*\r?$", re.MULTILINE)
+_FRONT_TITLE = re.compile(r"^title[ \t]*[:=](.+)$", re.MULTILINE)
 _ATX_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
 _SETEXT_UNDERLINE = re.compile(r" {0,3}(?:=+|--+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
+# The patterns above need quadratic time, and a longer line is no title.
+_MAX_HEADING_CHARS = 1000
 _LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
 
 
@@ -41,7 +43,7 @@ def _after(block: Block, end: int) -> Block:
 
 def _title(text: str, front: re.Match[str] | None) -> str | None:
     if front and (found := _FRONT_TITLE.search(front[2])):
-        return found[1].strip("\"'") or None
+        return found[1].strip().strip("\"'") or None
     return first_heading(text[front.end() :] if front else text)
 
 
@@ -51,6 +53,8 @@ def first_heading(text: str) -> str | None:
     for line in text.splitlines():
         if found := _FENCE.match(line):
             fence = "" if fence == found[1] else fence or found[1]
+            before = ""
+        elif len(line) > _MAX_HEADING_CHARS:
             before = ""
         elif not fence:
             if found := _ATX_HEADING.match(line):

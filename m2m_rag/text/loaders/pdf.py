@@ -5,6 +5,7 @@ A PDF that is encrypted with an empty user password is read; any other password 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from m2m_rag.text.loaders.base import Section
 def load(path: Path) -> Iterator[Section]:
     """Yield each page that has text, in order, titled by the document's metadata."""
     pypdf = require("pypdf", "text")
+    _quiet()
     with path.open("rb") as file:
         # pypdf meets damaged structures with almost any exception type, so all are caught here.
         try:
@@ -39,6 +41,13 @@ def load(path: Path) -> Iterator[Section]:
                 raise _damaged(path, f"page {page + 1}", error) from error
             if text.strip():
                 yield Section(text, title, page=page + 1)
+
+
+def _quiet() -> None:
+    """Keep pypdf's warnings, which name no file, off standard error unless logging is set up."""
+    logger = logging.getLogger("pypdf")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _title(reader: Any) -> str | None:

@@ -62,3 +62,9 @@ def test_unknown_charset_is_refused(tmp_path: Path) -> None:
     for name in (b"klingon", b"hex"):
         with pytest.raises(InvalidInputError, match="encoding"):
             _load(tmp_path, b"<meta charset=" + name + b"><p>abc</p>")
+
+
+def test_a_long_run_of_spaces_takes_no_quadratic_time(tmp_path: Path) -> None:
+    # A minute and more with a pattern that starts anew at each space.
+    text = _load(tmp_path, f"<pre>a{' ' * 400_000}b  \nc</pre>").text
+    assert (len(text), text[-4:]) == (400_004, " b\nc")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pypdf
@@ -76,3 +78,15 @@ def test_encrypted_pdf(tmp_path: Path, password: str, is_read: bool) -> None:
     else:
         with pytest.raises(InvalidInputError, match="encrypted with a password"):
             list(load(path))
+
+
+def test_a_damaged_pdf_prints_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\ngarbage")
+    code = (
+        "import sys; from pathlib import Path; from m2m_rag.text import load\n"
+        "try: list(load(Path(sys.argv[1])))\nexcept ValueError: pass"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.pdf")], capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")

@@ -105,3 +105,9 @@ def test_bad_csv_is_named(tmp_path: Path, content: str, message: str) -> None:
 def test_empty_csv_has_no_section(tmp_path: Path) -> None:
     assert list(load(_write(tmp_path, "a.csv", ""))) == []
     assert list(load(_write(tmp_path, "b.csv", "a,b\n"))) == []
+
+
+def test_csv_fields_may_be_long(tmp_path: Path) -> None:
+    long = "word " * 40_000
+    (section,) = load(_write(tmp_path, "a.csv", f"title,text\nT,{long}\n"))
+    assert section.text == f"T\n\n{long}"

@@ -94,3 +94,12 @@ def test_rst_title(tmp_path: Path, text: str, title: str) -> None:
 def test_first_heading_of_nothing() -> None:
     assert markdown.first_heading("") is None
     assert rst.first_heading("") is None
+
+
+@pytest.mark.parametrize("heading", [f"# a{' ' * 200_000}b", f"# {'[' * 200_000}"])
+def test_a_line_too_long_for_a_heading_takes_no_quadratic_time(
+    tmp_path: Path, heading: str
+) -> None:
+    front = f"---\ntitle: x{' ' * 200_000}y\n---\n"
+    assert _load(tmp_path, "a.md", f"{heading}\n\n# Short\n")[0].title == "Short"
+    assert _load(tmp_path, "b.md", front)[0].title.startswith("x   ")
