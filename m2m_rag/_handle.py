@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from m2m_rag._closing import Closing
 from m2m_rag._types import Condition, Metric
 from m2m_rag.errors import ClosedError, CollectionNotFoundError, StorageError
 from m2m_rag.filters import Filter, parse_where
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WhereLike: TypeAlias = Mapping[str, Any] | Filter | None
 
 
-class Handle:
+class Handle(Closing):
     """What reading and writing have in common."""
 
     def __init__(self, database: Database, name: str, parts: Parts) -> None:
@@ -61,19 +61,6 @@ class Handle:
     def close(self) -> None:
         """Close this handle; the database stays open. Closing twice is fine."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        """Return the collection; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the handle."""
-        self.close()
 
     def __repr__(self) -> str:
         """Show name and place, without touching the disk."""

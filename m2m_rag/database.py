@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self, cast
 
+from m2m_rag._closing import Closing
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import METRICS, Backend, Index, Metric
 from m2m_rag.collection import Collection
@@ -51,7 +51,7 @@ class Parts:
     write_lock: ForkSafeLock
 
 
-class Database:
+class Database(Closing):
     """A folder of collections.
 
     Parameters
@@ -214,19 +214,6 @@ class Database:
             self._registry.close()
             if self._writer is not None:
                 self._writer.release()
-
-    def __enter__(self) -> Self:
-        """Return the database; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the database."""
-        self.close()
 
     def __repr__(self) -> str:
         """Show the place."""

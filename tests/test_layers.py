@@ -10,7 +10,7 @@ import pytest
 import m2m_rag
 
 ROOT = Path(m2m_rag.__file__).parent
-BASE = {"_types", "_forking", "_lazy", "_optional", "errors", "config", "scores"}
+BASE = {"_types", "_closing", "_forking", "_lazy", "_optional", "errors", "config", "scores"}
 LAYERS = [
     BASE,
     {"compute"},
