@@ -24,6 +24,9 @@ from abc import ABC, abstractmethod
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
 
+WORD_BITS, LANES, PLANES = 64, 8, 4
+"""Layout of the code scan: bits of a word of code, codes of a block, bit-planes of a query."""
+
 
 class ComputeBackend(ABC):
     """Operations that every backend offers; `tests/support/backend_contract.py` tests all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
-from m2m_rag.compute.base import ComputeBackend
+from m2m_rag.compute.base import WORD_BITS, ComputeBackend
 
 CHUNK_ROWS = 8192
 """Rows that are widened to float64 at a time: at d = 384 a chunk takes 25 MB."""
@@ -117,7 +117,7 @@ class NumpyBackend(ComputeBackend):
         inner = np.zeros((n_blocks, lanes), dtype=np.int64)
         for plane, bits in enumerate(planes):
             differing = np.bitwise_count(words ^ bits[None, :, None]).sum(axis=1, dtype=np.int64)
-            inner += (64 * n_words - 2 * differing) << plane
+            inner += (WORD_BITS * n_words - 2 * differing) << plane
         estimate: FloatArray = (scale * np.float32(step)) * inner.ravel().astype(np.float32)
         return estimate + (offset + np.float32(base))
 

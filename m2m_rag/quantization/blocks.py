@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m_rag._types import FloatArray
+from m2m_rag.compute.base import LANES
 from m2m_rag.quantization.rabitq import Codes
-
-LANES = 8
 
 
 class CodeBlocks(NamedTuple):

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m_rag._types import FloatArray, RowArray, ScoreArray
-from m2m_rag.quantization.rotation import WORD, Rotation
+from m2m_rag.compute.base import PLANES, WORD_BITS
+from m2m_rag.quantization.rotation import Rotation
 
 EPSILON = 1.9
 """How many `Codes.error` times |q - c| the bound is wide (section 3.2 of the paper)."""
-PLANES = 4
 CHUNK_ROWS = 4096
 
 
@@ -86,7 +86,7 @@ def encode(
         The rotation P.
     """
     n, padded = len(vectors), rotation.padded
-    words = np.zeros((n, padded // WORD), dtype=np.uint64)
+    words = np.zeros((n, padded // WORD_BITS), dtype=np.uint64)
     scale, offset, error = (np.zeros(n, dtype=np.float32) for _ in range(3))
     rotated_centroids = rotation.apply(centroids)
     for start in range(0, n, CHUNK_ROWS):
@@ -134,7 +134,7 @@ def estimate(codes: Codes, query: QueryPlanes, query_centroid: ScoreArray) -> Sc
     query_centroid
         ``(n,)`` exact <q, c> of each vector's centroid.
     """
-    length = codes.words.shape[1] * WORD
+    length = codes.words.shape[1] * WORD_BITS
     inner = np.zeros(len(codes.words))
     for plane, bits in enumerate(query.planes):
         differing = np.bitwise_count(codes.words ^ bits).sum(axis=1, dtype=np.int64)

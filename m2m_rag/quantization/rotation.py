@@ -16,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from m2m_rag._types import FloatArray
+from m2m_rag.compute.base import WORD_BITS
 
 ROUNDS = 4
-WORD = 64
-"""Coordinates are padded with zeros to whole 64-bit words of code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A rotation of `dimension` coordinates, padded to `padded`.
+    """A rotation of `dimension` coordinates, padded with zeros to whole words of code.
 
     Attributes
     ----------
@@ -40,7 +39,7 @@ class Rotation:
     @classmethod
     def random(cls, dimension: int, seed: int) -> Rotation:
         """Draw a rotation; one seed gives one rotation."""
-        padded = -(-dimension // WORD) * WORD
+        padded = -(-dimension // WORD_BITS) * WORD_BITS
         bits = np.random.default_rng(seed).integers(0, 2, size=(ROUNDS, padded))
         return cls(dimension, (2 * bits - 1).astype(np.float32))
 

@@ -19,12 +19,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from m2m_rag.compute.base import LANES, PLANES, WORD_BITS
 from m2m_rag.compute.numba_backend.compiling import kernel
 
 F32 = NDArray[np.float32]
 U64 = NDArray[np.uint64]
-LANES = 8
-PLANES = 4
 
 _I64, _F32 = ir.IntType(64), ir.FloatType()
 _WORDS = ir.VectorType(_I64, LANES)
@@ -77,7 +76,7 @@ def _estimate_block(
             weighted = builder.add(weighted, builder.shl(builder.load(totals[plane]), shift))
         # sum of 2^p (D - 2 differing) = 15 D - 2 weighted, D = 64 n_words
         doubled = builder.shl(weighted, ir.Constant(_WORDS, [1] * LANES))
-        most = builder.mul(n_words, ir.Constant(_I64, 64 * (2**PLANES - 1)))
+        most = builder.mul(n_words, ir.Constant(_I64, WORD_BITS * (2**PLANES - 1)))
         inner = builder.sub(_everywhere(builder, most, _WORDS), doubled)
         inner = builder.sitofp(builder.trunc(inner, _COUNTS), _FLOATS)
 
