@@ -75,6 +75,7 @@ def build_hierarchy(
     n_fine: int | None = None,
     random_state: int = 42,
     spherical: bool = False,
+    max_iter: int = 100,
 ) -> Hierarchy:
     """Cluster ``(n, d)`` vectors on two levels.
 
@@ -88,12 +89,17 @@ def build_hierarchy(
         Coarse clusters.
     n_fine
         Fine clusters altogether, about; 4 sqrt(n) when None.
-    random_state, spherical
+    random_state, spherical, max_iter
         As for `KMeans`; coarse cluster c uses the seed `random_state` + 1 + c.
     """
     wanted = round(FINE_PER_ROOT * np.sqrt(len(vectors))) if n_fine is None else n_fine
     top = KMeans(
-        n_coarse, backend, random_state=random_state, sample_only=True, spherical=spherical
+        n_coarse,
+        backend,
+        max_iter=max_iter,
+        random_state=random_state,
+        sample_only=True,
+        spherical=spherical,
     ).fit(vectors)
     members = [np.flatnonzero(top.labels_ == number) for number in range(n_coarse)]
     counts = fine_counts([len(rows) for rows in members], wanted)
@@ -106,6 +112,7 @@ def build_hierarchy(
         inside = KMeans(
             count,
             backend,
+            max_iter=max_iter,
             random_state=random_state + 1 + number,
             sample_only=True,
             spherical=spherical,

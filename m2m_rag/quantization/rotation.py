@@ -1,24 +1,37 @@
-"""A fast random rotation: rounds of random signs and Hadamard transforms over a sliding window.
+"""A fast random rotation: rounds of random permutations, signs and Hadamard transforms.
 
 A dense random rotation of d dimensions costs d² multiply-adds (15 to 20 µs a query at d = 384);
-this one costs about 4 d log2(d) additions. Each round flips the signs at random and applies a
-normalised Walsh-Hadamard transform (Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform",
-SIAM J. Comput. 2009, section 2) to the first or, in every other round, the last `window`
-coordinates, where `window` is the largest power of two that fits. All steps are orthogonal, so
-lengths and inner products are kept; the sums and differences of a round are the same on every
-backend to the bit.
+this one costs 1 µs. Random signs before a normalised Walsh-Hadamard transform spread any vector
+(Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM J. Comput. 2009, section 2);
+transforms over parts of the coordinates, with permutations between them, need as many rounds as
+carry every coordinate into every other, and one more to even it out. `ComputeBackend.rotate`
+specifies a round; lengths and inner products are kept.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m2m_rag._types import FloatArray
-from m2m_rag.compute.base import WORD_BITS
+from m2m_rag.compute.base import MIX_LANES, mix_window
+from m2m_rag.compute.clustered import WORD_BITS
 
-ROUNDS = 4
+LEAST_ROUNDS = 4
+
+
+class Rotator(Protocol):
+    """What a rotation needs of a compute backend (`m2m_rag.compute.base` specifies it)."""
+
+    def rotate(
+        self, vectors: FloatArray, signs: FloatArray, order: NDArray[np.int32]
+    ) -> FloatArray:
+        """Return the rotated vectors."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,50 +43,31 @@ class Rotation:
     dimension
         Length of the vectors that come in.
     signs
-        ``(ROUNDS, padded)`` float32 of -1 and 1.
+        ``(rounds, padded)`` float32 of -1 and 1.
+    order
+        ``(rounds, padded)`` int32, a permutation each.
     """
 
     dimension: int
     signs: FloatArray
+    order: NDArray[np.int32]
 
     @classmethod
     def random(cls, dimension: int, seed: int) -> Rotation:
         """Draw a rotation; one seed gives one rotation."""
         padded = -(-dimension // WORD_BITS) * WORD_BITS
-        bits = np.random.default_rng(seed).integers(0, 2, size=(ROUNDS, padded))
-        return cls(dimension, (2 * bits - 1).astype(np.float32))
+        mixed = mix_window(padded) // MIX_LANES
+        rounds = max(LEAST_ROUNDS, 1 + math.ceil(math.log(padded) / math.log(mixed)))
+        generator = np.random.default_rng(seed)
+        bits = generator.integers(0, 2, size=(rounds, padded))
+        order = np.stack([generator.permutation(padded) for _ in range(rounds)])
+        return cls(dimension, (2 * bits - 1).astype(np.float32), order.astype(np.int32))
 
     @property
     def padded(self) -> int:
         """Length of the vectors that come out, a multiple of 64."""
         return int(self.signs.shape[1])
 
-    @property
-    def window(self) -> int:
-        """Coordinates that one Hadamard transform takes."""
-        return 1 << (self.padded.bit_length() - 1)
-
-    def apply(self, vectors: FloatArray) -> FloatArray:
+    def apply(self, vectors: FloatArray, backend: Rotator) -> FloatArray:
         """Rotate ``(n, dimension)`` float32 vectors into ``(n, padded)``."""
-        rotated = np.zeros((len(vectors), self.padded), dtype=np.float32)
-        rotated[:, : self.dimension] = vectors
-        scale = np.float32(1.0 / np.sqrt(self.window))
-        for turn, signs in enumerate(self.signs):
-            rotated *= signs
-            first = 0 if turn % 2 == 0 else self.padded - self.window
-            part = rotated[:, first : first + self.window]
-            hadamard(part)
-            part *= scale
-        return rotated
-
-
-def hadamard(vectors: FloatArray) -> None:
-    """Apply the Walsh-Hadamard transform (not normalised) to each row, in place."""
-    length = vectors.shape[1]
-    half = 1
-    while half < length:
-        pairs = vectors.reshape(len(vectors), -1, 2, half)
-        left, right = pairs[:, :, 0].copy(), pairs[:, :, 1].copy()
-        blocks = np.stack([left + right, left - right], axis=2)
-        vectors[:] = blocks.reshape(len(vectors), length)
-        half *= 2
+        return backend.rotate(vectors, self.signs, self.order)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from backend_contract import BackendContract, ClusterContract, CodeScanContract
+from backend_contract import BackendContract, ClusterContract
+from codes_contract import ClusteredSearchContract, CodesContract
 
 from m2m_rag.compute import BACKENDS, get_backend
 from m2m_rag.errors import InvalidInputError
@@ -33,13 +34,25 @@ class TestNumbaClusters(ClusterContract):
         return get_backend("numba")
 
 
-class TestNumpyCodeScan(CodeScanContract):
+class TestNumpyCodes(CodesContract):
     @pytest.fixture
     def backend(self):
         return get_backend("numpy")
 
 
-class TestNumbaCodeScan(CodeScanContract):
+class TestNumpySearches(ClusteredSearchContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numpy")
+
+
+class TestNumbaCodes(CodesContract):
+    @pytest.fixture
+    def backend(self):
+        return get_backend("numba")
+
+
+class TestNumbaSearches(ClusteredSearchContract):
     @pytest.fixture
     def backend(self):
         return get_backend("numba")
@@ -47,7 +60,7 @@ class TestNumbaCodeScan(CodeScanContract):
 
 def test_every_backend_has_its_contract_test():
     tested = {name for name in globals() if name.startswith("Test")}
-    contracts = ("", "Clusters", "CodeScan")
+    contracts = ("", "Clusters", "Codes", "Searches")
     assert tested == {
         f"Test{name.title()}{contract}" for name in BACKENDS for contract in contracts
     }

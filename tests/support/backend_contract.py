@@ -162,28 +162,3 @@ class ClusterContract:
             expected[label] = [a + b for a, b in zip(expected[label], vector, strict=True)]
         assert sums.tolist() == expected
         assert sizes.tolist() == [int((labels == number).sum()) for number in range(7)]
-
-
-class CodeScanContract:
-    """The code scan; a subclass gives the fixture `backend`."""
-
-    @pytest.mark.parametrize(("n_blocks", "n_words"), [(1, 1), (3, 2), (5, 6), (2, 12), (0, 3)])
-    def test_scan_equals_the_loops(self, backend, n_blocks, n_words):
-        rng = np.random.default_rng(n_words)
-        words = rng.integers(0, 2**64, size=(n_blocks, n_words, 8), dtype=np.uint64)
-        planes = rng.integers(0, 2**64, size=(4, n_words), dtype=np.uint64)
-        scale = rng.normal(size=8 * n_blocks).astype(np.float32)
-        offset = rng.normal(size=8 * n_blocks).astype(np.float32)
-        offset[-1:] = -np.inf
-        found = backend.scan_codes(words, planes, scale, offset, 0.37, -0.2)
-        expected = []
-        for i in range(8 * n_blocks):
-            inner = 0
-            for w in range(n_words):
-                for p in range(4):
-                    differing = int(words[i // 8, w, i % 8]) ^ int(planes[p, w])
-                    inner += 2**p * (64 - 2 * differing.bit_count())
-            factor = scale[i] * np.float32(0.37)
-            expected.append(factor * np.float32(inner) + (offset[i] + np.float32(-0.2)))
-        assert found.dtype == np.float32
-        assert found.tolist() == [float(value) for value in expected]

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
-from m2m_rag.compute.base import ComputeBackend
-from m2m_rag.compute.numba_backend import clusters, code_scan, distances, topk
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
+from m2m_rag.compute.numba_backend import clusters, distances, topk
+from m2m_rag.compute.numba_backend.clustered import ClusteredSearch
 
 GEMM_QUERIES = 4
 """From this many queries on, one matrix product beats as many scans."""
@@ -30,7 +30,7 @@ TINY_NORM = 2.0**-60
 _NO_MASK = np.zeros(0, dtype=np.bool_)
 
 
-class NumbaBackend(ComputeBackend):
+class NumbaBackend(ClusteredSearch):
     """Exact search at float32 speed; one thread per call, without holding the GIL in kernels."""
 
     name = "numba"
@@ -112,21 +112,6 @@ class NumbaBackend(ComputeBackend):
         sizes = np.zeros(n_clusters, dtype=np.int64)
         clusters.sums(vectors, labels, sums, sizes)
         return sums, sizes
-
-    def scan_codes(
-        self,
-        words: WordArray,
-        planes: WordArray,
-        scale: FloatArray,
-        offset: FloatArray,
-        step: float,
-        base: float,
-    ) -> FloatArray:
-        """See `ComputeBackend.scan_codes`."""
-        out = np.empty(len(scale), dtype=np.float32)
-        by_word = np.ascontiguousarray(planes.T)
-        code_scan.scan(words, by_word, scale, offset, np.float32(step), np.float32(base), out)
-        return out
 
     def _canonical(
         self,

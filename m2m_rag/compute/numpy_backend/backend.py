@@ -1,17 +1,17 @@
-"""The numpy backend: the reference, which computes the canonical scores as they are defined."""
+"""The reference for exact search and clustering: canonical scores as they are defined."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, WordArray
-from m2m_rag.compute.base import WORD_BITS, ComputeBackend
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray
+from m2m_rag.compute.numpy_backend.clustered import ClusteredSearch
 
 CHUNK_ROWS = 8192
 """Rows that are widened to float64 at a time: at d = 384 a chunk takes 25 MB."""
 
 
-class NumpyBackend(ComputeBackend):
+class NumpyBackend(ClusteredSearch):
     """Sums in the order of the dimensions, over all rows of a chunk at once."""
 
     name = "numpy"
@@ -102,24 +102,6 @@ class NumpyBackend(ComputeBackend):
         for vector, label in zip(vectors, labels, strict=True):
             sums[label] += vector
         return sums, np.bincount(labels, minlength=n_clusters).astype(np.int64)
-
-    def scan_codes(
-        self,
-        words: WordArray,
-        planes: WordArray,
-        scale: FloatArray,
-        offset: FloatArray,
-        step: float,
-        base: float,
-    ) -> FloatArray:
-        """See `ComputeBackend.scan_codes`."""
-        n_blocks, n_words, lanes = words.shape
-        inner = np.zeros((n_blocks, lanes), dtype=np.int64)
-        for plane, bits in enumerate(planes):
-            differing = np.bitwise_count(words ^ bits[None, :, None]).sum(axis=1, dtype=np.int64)
-            inner += (WORD_BITS * n_words - 2 * differing) << plane
-        estimate: FloatArray = (scale * np.float32(step)) * inner.ravel().astype(np.float32)
-        return estimate + (offset + np.float32(base))
 
 
 def _columns(vectors: FloatArray, start: int) -> ScoreArray:

@@ -1,0 +1,162 @@
+"""The Numba backend's half that makes codes and searches clustered indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from m2m_rag._types import (
+    METRICS,
+    FloatArray,
+    MaskArray,
+    Metric,
+    RowArray,
+    ScoreArray,
+    Segment,
+    WordArray,
+)
+from m2m_rag.compute.base import ComputeBackend, mix_window
+from m2m_rag.compute.clustered import (
+    LANES,
+    ByteArray,
+    Clusters,
+    Codes,
+    NumberArray,
+    Probe,
+    Work,
+)
+from m2m_rag.compute.numba_backend import codes, searching
+from m2m_rag.compute.numba_backend.chosen import search_rows
+from m2m_rag.compute.numba_backend.packing import Packed, pack, segment_table
+
+EXACT_PROBES = 64
+"""Clusters probed first in an exact search, to find a bar."""
+_ALL = np.zeros(0, dtype=np.bool_)
+
+
+class ClusteredSearch(ComputeBackend):
+    """Codes and clustered search; one thread per call, without holding the GIL in kernels."""
+
+    def rotate(self, vectors: FloatArray, signs: FloatArray, order: NumberArray) -> FloatArray:
+        """See `ComputeBackend.rotate`."""
+        out = np.empty((len(vectors), signs.shape[1]), dtype=np.float32)
+        codes.rotate_all(vectors, signs, order, mix_window(signs.shape[1]), out)
+        return out
+
+    def encode(
+        self,
+        rotated: FloatArray,
+        centroids: FloatArray,
+        labels: RowArray,
+        along: FloatArray | None = None,
+    ) -> Codes:
+        """See `ComputeBackend.encode`."""
+        n = len(rotated)
+        shares = np.ones(n, dtype=np.float32) if along is None else along
+        words = np.empty((n, rotated.shape[1] // 64), dtype=np.uint64)
+        scale, inner, turned, share = np.empty((4, n), dtype=np.float32)
+        codes.encode(rotated, centroids, labels, shares, words, scale, inner, turned, share)
+        return Codes(words, scale, inner, turned, share)
+
+    def scan_codes(
+        self, blocks: ByteArray, planes: WordArray, step: float, along: float, base: float
+    ) -> FloatArray:
+        """See `ComputeBackend.scan_codes`."""
+        out = np.empty(LANES * len(blocks), dtype=np.float32)
+        by_word = np.ascontiguousarray(planes.T)
+        codes.scan(blocks, by_word, np.float32(step), np.float32(along), np.float32(base), out)
+        return out
+
+    def pack(self, clusters: Clusters) -> Packed:
+        """See `ComputeBackend.pack`."""
+        return pack(clusters)
+
+    def search_clusters(
+        self,
+        packed: Packed,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        queries: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None = None,
+        *,
+        codes_only: bool = False,
+    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        """See `ComputeBackend.search_clusters`."""
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        scores = np.empty((len(queries), k))
+        work = np.zeros((len(queries), 4), dtype=np.int64)
+        searching.search(
+            queries,
+            packed.numbers,
+            segment_table(segments),
+            n_indexed,
+            _ALL if allowed is None else allowed,
+            probe.n_probe,
+            probe.n_candidates,
+            probe.epsilon,
+            codes_only,
+            rows,
+            scores,
+            work,
+        )
+        return _unpacked(rows, scores, work)
+
+    def search_exactly(
+        self,
+        packed: Packed,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        queries: FloatArray,
+        k: int,
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        """See `ComputeBackend.search_exactly`."""
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        scores = np.empty((len(queries), k))
+        work = np.zeros((len(queries), 4), dtype=np.int64)
+        searching.search_exactly(
+            queries,
+            packed.numbers,
+            segment_table(segments),
+            n_indexed,
+            _ALL if allowed is None else allowed,
+            EXACT_PROBES,
+            LANES * int(packed.clusters.cells.capacity.sum()),
+            rows,
+            scores,
+            work,
+        )
+        return _unpacked(rows, scores, work)
+
+    def search_rows(
+        self,
+        segments: Sequence[Segment],
+        chosen: RowArray,
+        queries: FloatArray,
+        k: int,
+        metric: Metric,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """See `ComputeBackend.search_rows`."""
+        k = min(k, len(chosen))
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        scores = np.empty((len(queries), k))
+        if k:
+            table = segment_table(segments)
+            search_rows(queries, table, chosen, METRICS.index(metric), rows, scores)
+        return list(rows), list(scores)
+
+
+def _unpacked(
+    rows: RowArray, scores: ScoreArray, work: RowArray
+) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    k = rows.shape[1]
+    all_rows, all_scores, all_work = [], [], []
+    for mine, values, cost in zip(rows, scores, work.tolist(), strict=True):
+        n = k if mine[-1] >= 0 else int((mine >= 0).sum())
+        all_rows.append(mine[:n])
+        all_scores.append(values[:n])
+        all_work.append(Work(*cost[:3]))
+    return all_rows, all_scores, all_work

@@ -1,0 +1,150 @@
+"""The reference for codes and clustered search: each step as its definition says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, Segment, WordArray
+from m2m_rag.compute.base import MIX_LANES, ComputeBackend, mix_window
+from m2m_rag.compute.clustered import (
+    LANES,
+    WORD_BITS,
+    ByteArray,
+    Clusters,
+    Codes,
+    NumberArray,
+    Probe,
+    Work,
+)
+from m2m_rag.compute.numpy_backend.searching import _Query
+
+F32 = np.float32
+
+
+class ClusteredSearch(ComputeBackend):
+    """Codes and clustered search in numpy and plain loops."""
+
+    def rotate(self, vectors: FloatArray, signs: FloatArray, order: NumberArray) -> FloatArray:
+        """See `ComputeBackend.rotate`."""
+        n, padded = len(vectors), signs.shape[1]
+        window = mix_window(padded)
+        rotated = np.zeros((n, padded), dtype=np.float32)
+        rotated[:, : vectors.shape[1]] = vectors
+        scale = F32(1.0 / np.sqrt(window // MIX_LANES))
+        for flips, places in zip(signs, order, strict=True):
+            mixed = rotated[:, places] * flips
+            half = 1
+            while half < window // MIX_LANES:
+                pairs = mixed.reshape(n, -1, 2, half, MIX_LANES)
+                left, right = pairs[:, :, 0], pairs[:, :, 1]
+                mixed = np.stack([left + right, left - right], axis=2).reshape(n, padded)
+                half *= 2
+            rotated = mixed * scale
+        return rotated
+
+    def encode(
+        self,
+        rotated: FloatArray,
+        centroids: FloatArray,
+        labels: RowArray,
+        along: FloatArray | None = None,
+    ) -> Codes:
+        """See `ComputeBackend.encode`."""
+        own = centroids[labels]
+        residuals = rotated - (own if along is None else own * along[:, None])
+        norm1, norm2, inner, turned = np.zeros((4, len(rotated)))
+        for residual, centroid in zip(residuals.T.astype(np.float64), own.T, strict=True):
+            norm1 += np.abs(residual)
+            norm2 += residual * residual
+            inner += centroid.astype(np.float64) * residual
+            turned += np.where(residual >= 0.0, 1.0, -1.0) * centroid
+        some = norm2 > 0.0
+        scale = np.divide(norm2, norm1, out=np.zeros_like(norm1), where=some)
+        share = np.divide(
+            norm1 * norm1, norm2 * rotated.shape[1], out=np.ones_like(norm1), where=some
+        )
+        packed = np.packbits(residuals >= 0.0, axis=1, bitorder="little")
+        words = np.ascontiguousarray(packed).view("<u8").astype(np.uint64)
+        return Codes(words, *(part.astype(np.float32) for part in (scale, inner, turned, share)))
+
+    def scan_codes(
+        self, blocks: ByteArray, planes: WordArray, step: float, along: float, base: float
+    ) -> FloatArray:
+        """See `ComputeBackend.scan_codes`."""
+        n_blocks, n_words = len(blocks), planes.shape[1]
+        split = LANES * 8 * n_words
+        words = np.ascontiguousarray(blocks[:, :split]).view(np.uint64)
+        words = words.reshape(n_blocks, n_words, LANES)
+        floats = np.ascontiguousarray(blocks[:, split:]).view(np.float32)
+        inner = np.zeros((n_blocks, LANES), dtype=np.int64)
+        for plane, bits in enumerate(planes):
+            differing = np.bitwise_count(words ^ bits[None, :, None]).sum(axis=1, dtype=np.int64)
+            inner += (WORD_BITS * n_words - 2 * differing) << plane
+        scale, offset = floats[:, :LANES], floats[:, LANES:]
+        placed = offset * F32(along) + F32(base)
+        estimates: FloatArray = scale * (F32(step) * inner.astype(F32)) + placed
+        return estimates.ravel()
+
+    def pack(self, clusters: Clusters) -> Clusters:
+        """See `ComputeBackend.pack`."""
+        return clusters
+
+    def search_clusters(
+        self,
+        packed: Clusters,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        queries: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None = None,
+        *,
+        codes_only: bool = False,
+    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        """See `ComputeBackend.search_clusters`."""
+        results = [
+            _Query(self, packed, segments, n_indexed, query, k, probe, allowed).run(codes_only)
+            for query in queries
+        ]
+        rows, scores, work = zip(*results, strict=True)
+        return list(rows), list(scores), list(work)
+
+    def search_exactly(
+        self,
+        packed: Clusters,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        queries: FloatArray,
+        k: int,
+        allowed: MaskArray | None = None,
+    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        """See `ComputeBackend.search_exactly`."""
+        used = [packed.cells.rows(c)[:size] for c, size in enumerate(packed.sizes.tolist())]
+        indexed = np.sort(np.concatenate(used)).astype(np.int64)
+        n_rows = segments[-1].first_row + len(segments[-1].vectors)
+        rest = np.arange(n_indexed, n_rows)
+        indexed = np.concatenate([indexed[indexed < n_indexed], rest])
+        if allowed is not None:
+            indexed = indexed[allowed[indexed]]
+        rows, scores = self.search_rows(segments, indexed, queries, k, packed.metric)
+        return rows, scores, [Work(len(packed.fine), 0, len(indexed))] * len(queries)
+
+    def search_rows(
+        self,
+        segments: Sequence[Segment],
+        chosen: RowArray,
+        queries: FloatArray,
+        k: int,
+        metric: Metric,
+    ) -> tuple[list[RowArray], list[ScoreArray]]:
+        """See `ComputeBackend.search_rows`."""
+        parts = [segments[0].vectors[:0]]
+        for first, vectors in segments:
+            parts.append(
+                vectors[chosen[(chosen >= first) & (chosen < first + len(vectors))] - first]
+            )
+        vectors = np.concatenate(parts)
+        rows, scores = self.top_k(queries, vectors, self.squared_norms(vectors), k, metric)
+        return [chosen[found] for found in rows], scores

@@ -1,0 +1,253 @@
+"""The reference for clustered search: one query's way, each step as its definition says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment, WordArray
+from m2m_rag.compute.clustered import (
+    CUT_STEPS,
+    FACT,
+    LANES,
+    PILOT_ROWS,
+    PLANES,
+    QUEUE,
+    ROUNDING,
+    SPACING,
+    UNBIASED,
+    Clusters,
+    Probe,
+    Work,
+)
+
+if TYPE_CHECKING:
+    from m2m_rag.compute.numpy_backend.clustered import ClusteredSearch
+
+F32 = np.float32
+
+
+class _Query:
+    """One query's way through the clusters."""
+
+    def __init__(
+        self,
+        backend: ClusteredSearch,
+        clusters: Clusters,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        query: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None,
+    ) -> None:
+        self.backend, self.clusters, self.segments = backend, clusters, segments
+        self.query, self.k, self.plan, self.allowed = query, k, probe, allowed
+        self.n_indexed = n_indexed
+        self.n_rows = segments[-1].first_row + len(segments[-1].vectors)
+        if clusters.metric == "cosine":
+            norm = np.sqrt(backend.squared_norms(query[None])[0])
+            used = (query * (1.0 / norm if norm > 0.0 else 0.0)).astype(np.float32)
+        else:
+            used = query - clusters.center if clusters.metric == "l2" else query
+        self.used = used
+        length = (
+            1.0 if clusters.metric == "cosine" else np.sqrt(backend.squared_norms(used[None])[0])
+        )
+        self.length = float(length) if query.any() or clusters.metric == "l2" else 0.0
+        self.rotated = backend.rotate(used[None], clusters.signs, clusters.order)[0]
+        self.planes, step = quantise(self.rotated, self.length, SPACING, PLANES)
+        self.step = float(step * F32(UNBIASED))
+        self.norm2 = F32(self.length * self.length)
+        self.best: list[tuple[np.float32, int]] = []
+        self.queue: list[int] = []
+        self.n_read = 0
+
+    def run(self, codes_only: bool) -> tuple[RowArray, ScoreArray, Work]:
+        route, bases = self._route()
+        taken: list[tuple[int, np.float32]] = []
+        n_pilot = n_codes = 0
+        for number, base in zip(route, bases, strict=True):
+            if len(taken) >= self.plan.n_probe and n_codes >= PILOT_ROWS * self.k:
+                break
+            n_pilot += n_codes < PILOT_ROWS * self.k
+            n_codes += LANES * -(-int(self.clusters.sizes[number]) // LANES)
+            taken.append((number, base))
+        work = (len(taken), n_codes)
+        for number, base in taken if codes_only else taken[:n_pilot]:
+            for estimate, _, row in self._estimates(number, base):
+                self._keep(estimate, row)
+        if codes_only:
+            self._read_rest()
+            return *self._estimated(), Work(*work, self.n_read)
+        least = self._bar()
+        ceiling = F32(least - F32(1e-6) * abs(least) - F32(1e-30))
+        self.best = []
+        for number, base in taken[:n_pilot]:
+            for estimate, _, row in self._estimates(number, base):
+                if estimate > ceiling:
+                    self._ask(row)
+        self._read()
+        scale = self.length * self.clusters.reach
+        if self.clusters.metric == "l2":
+            scale = (self.length + self.clusters.reach) ** 2
+        slack = F32(ROUNDING * (len(self.rotated) + 16) * scale)
+        breadth = F32(self.plan.epsilon) * F32(self.clusters.spread)
+        for turn, (number, base) in enumerate(taken):
+            distance2 = self._aim(number, base)[2]
+            reach = breadth * np.sqrt(max(distance2, F32(0.0)))
+            codes = list(self._estimates(number, base))
+            for start in range(0, len(codes), LANES):  # the bar is looked at once a block
+                bar = self._bar() - slack
+                for estimate, factor, row in codes[start : start + LANES]:
+                    if estimate + factor * reach > bar and (turn >= n_pilot or estimate <= ceiling):
+                        self._ask(row)
+        self._read()
+        self._read_rest()
+        rows = np.array(sorted(row for _, row in self.best), dtype=np.int64)
+        scores = np.array([self._canonical(row) for row in rows.tolist()])
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order], Work(*work, self.n_read)
+
+    def _route(self) -> tuple[list[int], list[np.float32]]:
+        clusters = self.clusters
+        numbers = np.arange(len(clusters.fine))
+        if self.plan.n_candidates < len(numbers):
+            values = []
+            for coarse, start, stop in zip(
+                clusters.coarse, clusters.coarse_first, clusters.coarse_first[1:], strict=False
+            ):
+                base = float(self.rotated @ coarse)
+                blocks = clusters.centroid_blocks[start:stop]
+                values.append(self.backend.scan_codes(blocks, self.planes, self.step, 1.0, base))
+            estimates = np.concatenate(values)
+            passed = estimates > find_cut(estimates, self.plan.n_candidates)
+            numbers = clusters.centroid_slots[passed].astype(np.int64)
+        scale, bias, length = (
+            clusters.facts[fact, numbers] for fact in (FACT.key_scale, FACT.key_bias, FACT.length)
+        )
+        keys = (clusters.fine[numbers].astype(np.float32) @ self.rotated) * scale + bias
+        order = np.lexsort((numbers, -keys))
+        return numbers[order].tolist(), list(((keys - bias) * length)[order])
+
+    def _estimates(self, number: int, base: np.float32) -> list[tuple[np.float32, np.float32, int]]:
+        """Return (estimate, scale, row) of each lane, NaN where the row is not wanted."""
+        n_blocks = -(-int(self.clusters.sizes[number]) // LANES)
+        blocks = self.clusters.cells.codes(number)[:n_blocks]
+        rows = self.clusters.cells.rows(number)
+        along, placed, _ = self._aim(number, base)
+        estimates = self.backend.scan_codes(blocks, self.planes, self.step, along, placed)
+        factors = np.ascontiguousarray(blocks[:, -64:-32]).view(np.float32).ravel()
+        return [
+            (estimate if self._is_wanted(row) else F32(np.nan), factor, row)
+            for estimate, factor, row in zip(estimates, factors, rows.tolist(), strict=False)
+        ]
+
+    def _aim(self, number: int, base: np.float32) -> tuple[float, float, np.float32]:
+        """Return what takes a code's offset to its value, and the squared |q - part along c|."""
+        norm2 = self.clusters.facts[FACT.norm2, number]
+        if self.clusters.metric == "l2":
+            return 1.0, float(base), self.norm2 + norm2 - F32(2.0) * base
+        return float(base), 0.0, self.norm2 - base * base / norm2
+
+    def _is_wanted(self, row: int) -> bool:
+        return 0 <= row < self.n_indexed and (self.allowed is None or bool(self.allowed[row]))
+
+    def _bar(self) -> np.float32:
+        return F32(-np.inf) if len(self.best) < self.k else min(self.best)[0]
+
+    def _keep(self, value: np.float32, row: int) -> None:
+        if value > self._bar():
+            if len(self.best) == self.k:
+                self.best.remove(min(self.best))
+            self.best.append((value, row))
+
+    def _ask(self, row: int) -> None:
+        self.queue.append(row)
+        if len(self.queue) > QUEUE:
+            self._read(1)
+
+    def _read(self, n: int | None = None) -> None:
+        for row in self.queue[:n]:
+            self._keep(self._value(row), row)
+            self.n_read += 1
+        del self.queue[:n]
+
+    def _read_rest(self) -> None:
+        """Read the rows that the index does not hold yet."""
+        for row in range(self.n_indexed, self.n_rows):
+            if self.allowed is None or self.allowed[row]:
+                self._keep(self._value(row), row)
+                self.n_read += 1
+
+    def _vector(self, row: int) -> FloatArray:
+        segment = next(s for s in reversed(self.segments) if s.first_row <= row)
+        vector: FloatArray = segment.vectors[row - segment.first_row]
+        return vector
+
+    def _value(self, row: int) -> np.float32:
+        vector = self._vector(row)
+        if self.clusters.metric == "cosine":
+            wide = vector.astype(np.float64)
+            norm2 = float(wide @ wide)
+            return F32(self.used.astype(np.float64) @ wide / np.sqrt(norm2)) if norm2 else F32(0.0)
+        if self.clusters.metric == "l2":
+            difference = self.query - vector
+            return (self.norm2 - F32(difference @ difference)) * F32(0.5)
+        return F32(self.query @ vector)
+
+    def _canonical(self, row: int) -> float:
+        vector = self._vector(row)[None]
+        norms2 = self.backend.squared_norms(vector)
+        metric = self.clusters.metric
+        return float(self.backend.scores(self.query, vector, norms2, metric)[0])
+
+    def _estimated(self) -> tuple[RowArray, ScoreArray]:
+        values = np.array([float(value) for value, _ in self.best])
+        rows = np.array([row for _, row in self.best], dtype=np.int64)
+        if self.clusters.metric == "l2":
+            values = 0.0 - np.sqrt(np.maximum(self.length**2 - 2.0 * values, 0.0))
+        elif self.clusters.metric == "cosine":
+            values = np.clip(values, -1.0, 1.0)
+        order = np.lexsort((rows, -values))
+        return rows[order], values[order]
+
+
+def quantise(
+    rotated: FloatArray, length: float, spacing: float, n_planes: int
+) -> tuple[WordArray, np.float32]:
+    """Return a rotated query's ``(n_planes, w)`` bit-planes and its step.
+
+    Levels are the odd multiples of the step: a coordinate is about step * sum of 2^p (±1).
+    """
+    step = F32(0.5 * spacing * length / np.sqrt(len(rotated)))
+    inverse = F32(0.5) / step if step > 0.0 else F32(0.0)
+    levels = np.floor(rotated * inverse) + F32(2 ** (n_planes - 1))
+    whole = np.clip(levels, 0, 2**n_planes - 1).astype(np.uint64)
+    planes = [
+        np.packbits(((whole >> np.uint64(p)) & np.uint64(1)) == 1, bitorder="little").view("<u8")
+        for p in range(n_planes)
+    ]
+    return np.stack(planes).astype(np.uint64), step
+
+
+def find_cut(values: NDArray[np.float32], wanted: int) -> np.float32:
+    """Return a cut that at least `wanted` values pass, but few more."""
+    finite = values[values > -np.inf]
+    least, high = F32(finite.min()), F32(finite.max())
+    low = F32(least - F32(1e-6) * abs(least))
+    if (finite > low).sum() <= wanted:
+        return F32(-3e38)
+    for _ in range(CUT_STEPS):
+        middle = (low + high) * F32(0.5)
+        count = int((finite > middle).sum())
+        if count >= wanted:
+            low = middle
+            if count <= wanted + wanted // 8:
+                return low
+        else:
+            high = middle
+    return low

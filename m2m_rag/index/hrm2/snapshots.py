@@ -1,0 +1,193 @@
+r"""Snapshots of the index on disk, format 1: one file a state, read through a memory map.
+
+The index is derived from the catalog and the vectors: a file that is missing, damaged or does not
+fit is left alone and the index is built again.
+
+Layout, little-endian::
+
+    0     8   magic "M2MHRM2\0"
+    8     4   uint32 format version, 1
+    12    4   uint32 length of the header
+    16    8   uint64 XXH3-64 of the header
+    24    …   header: UTF-8 JSON, the state's numbers and for each array name, dtype, shape,
+              offset from the file's begin and XXH3-64
+    …         the arrays, each at a multiple of 64 bytes
+
+A file is written under a temporary name, synced and renamed, so a name always means a whole file.
+Its arrays are used where they are mapped; what grows is copied out of it, cluster by cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from m2m_rag.compute.clustered import LANES, Cells, Clusters
+from m2m_rag.errors import CorruptError
+from m2m_rag.index.hrm2.calibration import Curve, Point
+from m2m_rag.index.hrm2.state import BuildBackend, Settings, State
+
+MAGIC = b"M2MHRM2\0"
+VERSION = 1
+SUFFIX = ".hrm2"
+_HEAD = struct.Struct("<8sIIQ")
+_ALIGNMENT = 64
+_CLUSTER_ARRAYS = (
+    "signs", "order", "center", "coarse", "coarse_first", "centroid_blocks", "centroid_slots",
+    "fine", "facts", "sizes",
+)  # fmt: skip
+
+
+def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Path) -> Path:
+    """Write a state to a new file in `folder` and return its path.
+
+    Parameters
+    ----------
+    state
+        The state; its rows lie in one arena in the file.
+    settings
+        What it was built with.
+    owner
+        What the file belongs to, as JSON values: `load` wants the same.
+    folder
+        Made when missing.
+    """
+    clusters = state.clusters
+    arrays = {name: getattr(clusters, name) for name in _CLUSTER_ARRAYS}
+    sizes = clusters.sizes.copy()  # lanes may be added meanwhile: what is saved is what is counted
+    n_blocks = -(-sizes // LANES)
+    parts = [clusters.cells.codes(c)[:n] for c, n in enumerate(n_blocks.tolist())]
+    arrays["blocks"] = np.concatenate(parts)
+    lanes = [clusters.cells.rows(c)[: LANES * n] for c, n in enumerate(n_blocks.tolist())]
+    arrays["rows"] = np.concatenate(lanes)
+    arrays.update(sizes=sizes, coarse_of=state.coarse_of, limits=state.limits)
+    table, offset = [], 0
+    for name, array in arrays.items():
+        table.append([name, array.dtype.str, list(array.shape), offset, _digest(array)])
+        offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    header = json.dumps(
+        {
+            "owner": dict(owner),
+            "settings": list(settings),
+            "dimension": clusters.dimension,
+            "spread": clusters.spread,
+            "reach": clusters.reach,
+            "n_indexed": state.n_indexed,
+            "n_built": state.n_built,
+            "n_purged": state.n_purged,
+            "n_measured": [state.curve.n_fine, state.curve.n_rows],
+            "points": [[float(value) for value in point] for point in state.curve.points],
+            "arrays": table,
+        }
+    ).encode()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = f"{state.n_indexed:012d}-{uuid.uuid4().hex[:12]}{SUFFIX}"
+    temporary = folder / (name + ".tmp")
+    begin = _begin(len(header))
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(_HEAD.pack(MAGIC, VERSION, len(header), xxhash.xxh3_64_intdigest(header)))
+            stream.write(header)
+            for (_, _, _, place, _), array in zip(table, arrays.values(), strict=True):
+                stream.seek(begin + place)
+                stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            stream.truncate(begin + offset)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, folder / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return folder / name
+
+
+def load(
+    path: Path, settings: Settings, owner: Mapping[str, Any], backend: BuildBackend
+) -> State | None:
+    """Return the state in a file, or None when it belongs to something else.
+
+    Raises
+    ------
+    CorruptError
+        The file is damaged.
+    OSError
+        It cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            magic, version, length, digest = _HEAD.unpack(stream.read(_HEAD.size))
+            text = stream.read(length)
+            if magic != MAGIC or xxhash.xxh3_64_intdigest(text) != digest:
+                raise ValueError("the header does not match its checksum")
+            if version != VERSION:
+                return None
+            header = json.loads(text)
+            if header["owner"] != dict(owner) or header["settings"] != list(settings):
+                return None
+            raw = np.memmap(stream, dtype=np.uint8, mode="r").view(np.ndarray)
+        arrays = _arrays(raw, _begin(length), header["arrays"])
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise CorruptError(
+            f"{path} is damaged: {error}. Delete it; the index is derived."
+        ) from error
+    n_blocks = -(-arrays["sizes"] // LANES)
+    first = np.cumsum(n_blocks) - n_blocks
+    n_fine = len(arrays["sizes"])
+    cells = Cells(
+        [(arrays.pop("blocks"), arrays.pop("rows"))],
+        np.zeros(n_fine, dtype=np.int32),
+        first.astype(np.int32),
+        n_blocks.astype(np.int32),
+    )
+    coarse_of, limits = arrays.pop("coarse_of"), arrays.pop("limits")
+    clusters = Clusters(
+        metric=settings.metric,
+        dimension=header["dimension"],
+        cells=cells,
+        spread=header["spread"],
+        reach=header["reach"],
+        **arrays,
+    )
+    points = [Point(int(k), int(n), *rest) for k, n, *rest in header["points"]]
+    measured_fine, measured_rows = header["n_measured"]
+    return State(
+        clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
+        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, points),
+    )  # fmt: skip
+
+
+def newest(folder: Path) -> list[Path]:
+    """Return the snapshots in a folder, those with the most rows first."""
+    try:
+        return sorted(folder.glob("*" + SUFFIX), reverse=True)
+    except OSError:
+        return []
+
+
+def _arrays(raw: NDArray[np.uint8], begin: int, table: list[Any]) -> dict[str, Any]:
+    arrays = {}
+    for name, kind, shape, offset, digest in table:
+        dtype = np.dtype(kind)
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        part = raw[begin + offset : begin + offset + size]
+        if len(part) != size or _digest(part) != digest:
+            raise ValueError(f"array {name!r} does not match its checksum")
+        arrays[name] = part.view(dtype).reshape(shape)
+    return arrays
+
+
+def _begin(header_length: int) -> int:
+    return -(-(_HEAD.size + header_length) // _ALIGNMENT) * _ALIGNMENT
+
+
+def _digest(array: NDArray[Any]) -> int:
+    contiguous = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return int(xxhash.xxh3_64_intdigest(contiguous.data))
