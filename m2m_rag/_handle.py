@@ -81,6 +81,7 @@ class Handle(Closing):
         with self._explained(), self._parts.write_lock, store.catalog.transaction() as transaction:
             self._check_present(transaction)
             yield transaction
+        self._parts.indexer.consider(transaction.state.n_live, transaction.state.n_rows)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

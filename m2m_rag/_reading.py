@@ -1,23 +1,17 @@
-"""Reading a collection: fetching, counting and searching records of one whole commit."""
+"""Reading a collection: fetching and counting records of one whole commit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast, overload
+from typing import Any
 
 import numpy as np
 
 from m2m_rag._handle import Handle, WhereLike
-from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, Metadata, Record
-from m2m_rag.config import LIMITS
-from m2m_rag.errors import InvalidInputError
-from m2m_rag.index.mmr import maximal_marginal_relevance
-from m2m_rag.inputs import as_count, as_ids, as_queries, as_text, text_hash
+from m2m_rag._types import FloatArray, Metadata, Record
+from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
-
-Vector1 = Sequence[float] | np.ndarray[tuple[int], np.dtype[Any]]
-Vector2 = Sequence[Sequence[float]] | Sequence[FloatArray] | np.ndarray[tuple[int, int], Any]
 
 
 class Reading(Handle):
@@ -99,97 +93,6 @@ class Reading(Handle):
             )
         return dict(zip(rows, vectors, strict=True))
 
-    @overload
-    def search(
-        self, vector: Vector1, k: int = ..., *, where: WhereLike = ..., include_vectors: bool = ...
-    ) -> list[Hit]: ...
-
-    @overload
-    def search(
-        self, vector: Vector2, k: int = ..., *, where: WhereLike = ..., include_vectors: bool = ...
-    ) -> list[list[Hit]]: ...
-
-    def search(
-        self,
-        vector: Any,
-        k: int = 10,
-        *,
-        where: WhereLike = None,
-        include_vectors: bool = False,
-    ) -> list[Hit] | list[list[Hit]]:
-        """Find the k records with the best score, best first, ties to the older record.
-
-        Parameters
-        ----------
-        vector
-            One query ``(d,)``, or several ``(m, d)``.
-        k
-            Results wanted, at least 1. When fewer records match, all of them come back.
-        where
-            Only records that match are considered: with m ≥ k matching records, k come back.
-        include_vectors
-            Fill `Hit.vector`.
-
-        Returns
-        -------
-        list of Hit, or a list of them for each of several queries.
-        """
-        k = as_count(k, "k", least=1, most=LIMITS.k)
-        parsed = self._condition(where)
-        with self._snapshot() as snapshot:
-            queries, is_single = as_queries(vector, snapshot.state.dimension)
-            results = self._hits(snapshot, queries, k, parsed, include_vectors)
-        return results[0] if is_single else results
-
-    def search_mmr(
-        self,
-        vector: Any,
-        k: int = 4,
-        *,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        where: WhereLike = None,
-        include_vectors: bool = False,
-    ) -> list[Hit]:
-        """Find k records that are near the query and unlike each other.
-
-        Parameters
-        ----------
-        vector
-            One query ``(d,)``.
-        k
-            Results wanted.
-        fetch_k
-            The best `fetch_k` records by score are the candidates.
-        lambda_mult
-            1: relevance alone; 0: diversity alone (Carbonell & Goldstein 1998).
-        where
-            Only records that match are considered.
-        include_vectors
-            Fill `Hit.vector`.
-
-        Returns
-        -------
-        list of Hit
-            In the order chosen; `Hit.score` is the score against the query.
-        """
-        k = as_count(k, "k", least=1, most=LIMITS.k)
-        fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
-        if not isinstance(lambda_mult, (int, float, np.floating)) or not 0.0 <= lambda_mult <= 1.0:
-            raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
-        parsed = self._condition(where)
-        with self._snapshot() as snapshot:
-            query, is_single = as_queries(vector, snapshot.state.dimension)
-            if not is_single:
-                raise InvalidInputError("vector: search_mmr takes one query of shape (d,).")
-            candidates = self._hits(snapshot, query, fetch_k, parsed, include_vectors=True)[0]
-        if not candidates:
-            return []
-        vectors = np.stack([cast(FloatArray, hit.vector) for hit in candidates])
-        chosen = maximal_marginal_relevance(query[0], vectors, k, float(lambda_mult))
-        hits = [candidates[position] for position in chosen]
-        return hits if include_vectors else [hit._replace(vector=None) for hit in hits]
-
     def stats(self) -> dict[str, Any]:
         """Return counters and settings of the collection."""
         with self._snapshot() as snapshot:
@@ -205,9 +108,29 @@ class Reading(Handle):
             "n_vector_files": len(files),
             "vector_bytes": 4 * (state.dimension or 0) * state.n_rows,
             "n_commits": state.commit_no,
-            "index": "flat",
+            "index": self._parts.indexer.index.stats(),
             "backend": self._parts.backend.name,
         }
+
+    def wait_for_index(self, timeout_s: float | None = None) -> bool:
+        """Wait until the index has taken in what is committed now.
+
+        A search never needs this: it reads what the index lacks. It is for measuring.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait; None waits as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether nothing is left to do.
+        """
+        wait_s = None if timeout_s is None else as_seconds(timeout_s, "timeout_s")
+        with self._snapshot() as snapshot:
+            self._parts.indexer.tend(snapshot)
+        return self._parts.indexer.wait(wait_s)
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -223,40 +146,6 @@ class Reading(Handle):
                 yield from (_record(record, None) for record in stored)
                 return
         yield from (_record(record, None) for record in stored)
-
-    def _hits(
-        self,
-        snapshot: Snapshot,
-        queries: FloatArray,
-        k: int,
-        where: Condition | None,
-        include_vectors: bool,
-    ) -> list[list[Hit]]:
-        if snapshot.state.n_live == 0 or len(queries) == 0:
-            return [[] for _ in queries]
-        allowed = self._allowed(snapshot, where)
-        segments = self._parts.store.segments(snapshot)
-        all_rows, all_scores = self._parts.index.search(queries, k, segments, allowed)
-        results = []
-        for rows, scores in zip(all_rows, all_scores, strict=True):
-            by_row = snapshot.records(rows)
-            records = self._records(
-                snapshot, [by_row[row] for row in rows.tolist()], include_vectors
-            )
-            results.append(
-                [
-                    Hit(record.id, score, *record[1:])
-                    for record, score in zip(records, scores.tolist(), strict=True)
-                ]
-            )
-        return results
-
-    def _allowed(self, snapshot: Snapshot, where: Condition | None) -> MaskArray | None:
-        if where is None:
-            return self._parts.store.liveness.mask(snapshot)
-        mask = np.zeros(snapshot.state.n_rows, dtype=np.bool_)
-        mask[snapshot.rows_where(where)] = True
-        return mask
 
     def _records(
         self, snapshot: Snapshot, stored: list[StoredRecord], include_vectors: bool

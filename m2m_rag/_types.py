@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -125,18 +124,4 @@ class ClusterBackend(Protocol):
         self, vectors: FloatArray, labels: RowArray, n_clusters: int
     ) -> tuple[ScoreArray, RowArray]:
         """Return the clusters' sums and sizes."""
-        ...
-
-
-class Index(Protocol):
-    """What the engine needs of an index: the best rows of the first `n_rows`."""
-
-    def search(
-        self,
-        queries: FloatArray,
-        k: int,
-        segments: Sequence[Segment],
-        allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
-        """Return, for each query, the best allowed rows and their scores."""
         ...

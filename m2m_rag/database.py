@@ -9,9 +9,11 @@ from typing import Self, cast
 
 from m2m_rag._closing import Closing
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag._types import METRICS, Backend, Index, Metric
+from m2m_rag._indexing import Indexer
+from m2m_rag._types import METRICS, Metric
 from m2m_rag.collection import Collection
 from m2m_rag.compute import get_backend
+from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.config import LIMITS, compute_backend
 from m2m_rag.errors import (
     ClosedError,
@@ -23,7 +25,6 @@ from m2m_rag.errors import (
     did_you_mean,
 )
 from m2m_rag.filters.sql import SQL_FUNCTIONS
-from m2m_rag.index import FlatIndex
 from m2m_rag.inputs import as_count, as_path, as_seconds, check_name
 from m2m_rag.storage.folder import (
     COLLECTIONS_FOLDER,
@@ -46,9 +47,14 @@ class Parts:
     """What the handles of one collection share."""
 
     store: CollectionStore
-    index: Index
-    backend: Backend
+    indexer: Indexer
+    backend: ComputeBackend
     write_lock: ForkSafeLock
+
+    def close(self) -> None:
+        """Stop the index's thread, then close what is stored."""
+        self.indexer.close()
+        self.store.close()
 
 
 class Database(Closing):
@@ -201,7 +207,7 @@ class Database(Closing):
                 self._registry.remove(name, key)  # The moment at which it is dropped.
             del self._parts[key]
             if folder is not None:
-                parts.store.close()
+                parts.close()
                 remove_collection(folder)
 
     def close(self) -> None:
@@ -209,7 +215,7 @@ class Database(Closing):
         with self._lock:
             self._closed = True
             for parts in self._parts.values():
-                parts.store.close()
+                parts.close()
             self._parts.clear()
             self._registry.close()
             if self._writer is not None:
@@ -288,11 +294,12 @@ class Database(Closing):
         for key, parts in [*self._parts.items()]:
             if parts.store.folder is not None and not parts.store.folder.exists():
                 del self._parts[key]
-                parts.store.close()
+                parts.close()
 
     def _make_parts(self, store: CollectionStore, metric: Metric) -> Parts:
         backend = get_backend(compute_backend())
-        return Parts(store, FlatIndex(backend, metric), backend, ForkSafeLock())
+        indexer = Indexer(store, backend, metric, not self._read_only)
+        return Parts(store, indexer, backend, ForkSafeLock())
 
     def _check_open(self) -> None:
         if self._closed:

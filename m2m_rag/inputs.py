@@ -7,12 +7,13 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import xxhash
 
 from m2m_rag._types import FloatArray
+from m2m_rag.compute.clustered import LOD
 from m2m_rag.config import COLLECTION_NAME, LIMITS
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
 from m2m_rag.storage.metadata import check_unicode, encode_metadata
@@ -156,6 +157,27 @@ def as_count(value: Any, name: str, *, least: int, most: int = MAX_COUNT) -> int
         got = number if abs(number) <= MAX_COUNT else "a number beyond 64 bits"
         raise InvalidInputError(f"{name}: expected at least {least}{upper}, got {got}.")
     return number
+
+
+class Depth(NamedTuple):
+    """How thoroughly to search; see `Collection.search`."""
+
+    recall: float = 0.95
+    lod: LOD = 1
+    n_probe: int | None = None
+
+
+def as_depth(recall: Any, lod: Any, n_probe: Any) -> Depth:
+    """Return how thoroughly to search; a recall of 1 means exact search."""
+    if isinstance(recall, (bool, np.bool_)) or not isinstance(recall, (int, float, np.floating)):
+        raise InvalidInputError(f"recall: expected a number, got {type(recall).__name__}.")
+    if not 0.0 < recall <= 1.0:
+        raise InvalidInputError(f"recall: expected above 0 and at most 1, got {recall!r:.80}.")
+    if isinstance(lod, (bool, np.bool_)) or lod not in (0, 1, 2):
+        raise InvalidInputError(f"lod: expected 0, 1 or 2, got {lod!r:.80}.")
+    probes = None if n_probe is None else as_count(n_probe, "n_probe", least=1)
+    is_exact = float(recall) == 1.0 and n_probe is None and lod == 1
+    return Depth(float(recall), 2 if is_exact else cast(LOD, int(lod)), probes)
 
 
 def as_seconds(value: Any, name: str) -> float:

@@ -22,6 +22,7 @@ class Liveness:
         self._died_at: RowArray = np.empty(0, dtype=np.int64)
         self._any_died = False
         self._seen = 0
+        self._last: tuple[int, MaskArray] | None = None
         self._lock = ForkSafeLock()
 
     def mask(self, snapshot: Snapshot) -> MaskArray | None:
@@ -39,4 +40,8 @@ class Liveness:
                 self._seen = state.commit_no
             if not self._any_died:
                 return None
-            return self._died_at[: state.n_rows] > state.commit_no
+            if self._last is None or self._last[0] != state.commit_no:
+                mask = self._died_at[: state.n_rows] > state.commit_no
+                mask.flags.writeable = False
+                self._last = (state.commit_no, mask)
+            return self._last[1]

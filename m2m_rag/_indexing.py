@@ -1,0 +1,195 @@
+"""Keeping a collection's index up to date in the background, and its snapshots on disk.
+
+A collection of fewer than `INDEX_FROM` live records is searched exactly. From there on one thread
+a collection builds the index, takes in new rows and takes out dead ones; searches and writes never
+wait for it, because rows that the index does not hold yet are read one by one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from pathlib import Path
+
+from m2m_rag._forking import ForkSafeLock
+from m2m_rag._types import Metric
+from m2m_rag.compute.base import ComputeBackend
+from m2m_rag.errors import M2MError
+from m2m_rag.index.hrm2 import HRM2Index, snapshots
+from m2m_rag.index.hrm2.growing import GROUP
+from m2m_rag.storage.snapshot import Snapshot
+from m2m_rag.storage.store import CollectionStore
+
+INDEX_FROM = 5000
+"""Live records from which a collection is indexed: below, exact search takes no longer."""
+SAVE_GROWTH = 1.1
+"""A snapshot is written when the index has grown by a tenth since the last one."""
+KEPT_SNAPSHOTS = 2
+INDEX_FOLDER = "index"
+
+_log = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """Ends a build when its collection is closed."""
+
+
+class Indexer:
+    """The index of one collection and the thread that tends it.
+
+    Parameters
+    ----------
+    store
+        The collection's stored parts.
+    backend
+        Computes.
+    metric
+        The collection's metric.
+    may_write
+        Whether snapshots may be written to the collection's folder.
+    """
+
+    def __init__(
+        self, store: CollectionStore, backend: ComputeBackend, metric: Metric, may_write: bool
+    ) -> None:
+        self.index = HRM2Index(backend, metric)
+        self._store = store
+        self._backend = backend
+        self._may_write = may_write
+        self._lock = ForkSafeLock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._loaded = False
+        self._saved_rows = 0
+        _indexers.add(self)
+
+    def tend(self, snapshot: Snapshot) -> None:
+        """Look after the index: at a search, and after a commit."""
+        if snapshot.state.n_live >= INDEX_FROM and not self._loaded:
+            self.load(snapshot)
+        self.consider(snapshot.state.n_live, snapshot.state.n_rows)
+
+    def consider(self, n_live: int, n_rows: int) -> None:
+        """Start the thread when there is something to do. Costs nothing when there is not."""
+        if self._wants(n_live, n_rows) and not self._stop.is_set():
+            with self._lock:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
+                    self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the thread has nothing more to do; return whether it came to that."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            thread.join(timeout_s)
+            return not thread.is_alive()
+        return True
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Take the newest snapshot on disk that fits, once."""
+        with self._lock:
+            if self._loaded or self._store.folder is None:
+                return
+            self._loaded = True
+            state = snapshot.state
+            for path in snapshots.newest(self._folder(state.generation)):
+                try:
+                    found = snapshots.load(
+                        path, self.index.settings, self._owner(snapshot), self._backend
+                    )
+                except (M2MError, OSError) as error:
+                    _log.warning("index snapshot not used: %s", error)
+                    continue
+                if found is not None and found.n_indexed <= state.n_rows:
+                    self.index.put(found)
+                    self._saved_rows = found.n_indexed
+                    return
+
+    def close(self) -> None:
+        """Stop the thread; what it had not finished is done again another time."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _wants(self, n_live: int, n_rows: int) -> bool:
+        state = self.index.state
+        if state is None:
+            return n_live >= INDEX_FROM
+        is_behind = n_rows - n_rows % GROUP > state.n_indexed
+        return is_behind or self.index.wants(n_live, n_rows - n_live)
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                self._check()
+        except _StoppedError:
+            pass
+        except M2MError as error:
+            if not self._stop.is_set():
+                _log.warning("the index was not brought up to date: %s", error)
+
+    def _step(self) -> bool:
+        """Do what is to be done about one commit; return whether there may be more."""
+        with self._store.catalog.snapshot() as snapshot:
+            state = snapshot.state
+            if state.dropped or not self._wants(state.n_live, state.n_rows):
+                return False
+            segments = self._store.segments(snapshot)
+            alive = self._store.liveness.mask(snapshot)
+            owner, folder = self._owner(snapshot), self._folder(state.generation)
+        is_changed = True
+        if self.index.state is None or self.index.wants_rebuild(state.n_live):
+            self.index.build(segments, alive, self._check)
+        else:
+            is_changed = self.index.extend(segments, alive, self._check)
+        self._save(owner, folder)
+        return is_changed
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+    def _save(self, owner: dict[str, object], folder: Path) -> None:
+        state = self.index.state
+        if state is None or self._store.folder is None or not self._may_write:
+            return
+        if state.n_indexed < SAVE_GROWTH * self._saved_rows:
+            return
+        if not self._store.folder.exists():
+            return
+        try:
+            snapshots.save(state, self.index.settings, owner, folder)
+            self._saved_rows = state.n_indexed
+            for old in snapshots.newest(folder)[KEPT_SNAPSHOTS:]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            self._saved_rows = state.n_indexed
+            _log.warning("the index snapshot was not written: %s", error)
+
+    def _folder(self, generation: int) -> Path:
+        root = self._store.folder or Path()
+        return root / INDEX_FOLDER / str(generation)
+
+    @staticmethod
+    def _owner(snapshot: Snapshot) -> dict[str, object]:
+        state = snapshot.state
+        return {
+            "collection": state.collection.hex(),
+            "generation": state.generation,
+            "dimension": state.dimension,
+        }
+
+
+_indexers: weakref.WeakSet[Indexer] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    """End all threads before the interpreter goes: compiled code must not outlive it."""
+    for indexer in list(_indexers):
+        indexer.close()
+
+
+atexit.register(_stop_all)
