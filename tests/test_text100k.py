@@ -1,4 +1,4 @@
-"""100,000 real text embeddings: added durably, searched exactly."""
+"""100,000 real text embeddings: added durably, searched exactly and to recall targets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from m2m_rag import Database
 N_LOOPS = 3
 """Queries that the plain loops answer: about 4 s each."""
 FLOOR_ROWS_S = 20_000
+CALIBRATED = 0.01
+"""How far recall may be from its target."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,18 @@ def test_added_durably_and_searched_exactly(text100k, tmp_path):
         collection = database.open("text100k")
         for query in queries[:N_LOOPS]:
             expected = oracle.top_k(query.tolist(), base.tolist(), 10, "cosine")
-            hits = [(int(hit.id[4:]), hit.score) for hit in collection.search(query, 10)]
-            assert hits == expected
+            hits = collection.search(query, 10, lod=2)
+            assert [(int(hit.id[4:]), hit.score) for hit in hits] == expected
+        assert collection.wait_for_index()
+        for target in (0.8, 0.9, 0.95, 0.98):
+            found = [collection.search(query, 10, recall=target) for query in queries]
+            shares = [
+                len({int(hit.id[4:]) for hit in hits} & set(rows[:10].tolist())) / 10
+                for hits, rows in zip(found, truth, strict=True)
+            ]
+            print(f"recall asked {target}, got {np.mean(shares):.4f}")
+            assert np.mean(shares) == pytest.approx(target, abs=CALIBRATED)
         for start_query in range(0, len(queries), 250):
-            batch_hits = collection.search(queries[start_query : start_query + 250], 10)
+            batch_hits = collection.search(queries[start_query : start_query + 250], 10, lod=2)
             for hits, rows in zip(batch_hits, truth[start_query:], strict=False):
                 assert [int(hit.id[4:]) for hit in hits] == rows[:10].tolist()

@@ -218,6 +218,24 @@ class ComputeBackend(ABC):
         """
 
     @abstractmethod
+    def route_clusters(
+        self, packed: Any, query: FloatArray, probe: Probe
+    ) -> tuple[RowArray, FloatArray]:
+        """Return the clusters that a search compares exactly, best first, and their keys.
+
+        A search probes the first `Probe.n_probe` of them.
+
+        Parameters
+        ----------
+        packed
+            What `pack` returned.
+        query
+            ``(d,)`` float32.
+        probe
+            How far to go.
+        """
+
+    @abstractmethod
     def search_clusters(
         self,
         packed: Any,

@@ -72,6 +72,15 @@ class ClusteredSearch(ComputeBackend):
         """See `ComputeBackend.pack`."""
         return pack(clusters)
 
+    def route_clusters(
+        self, packed: Packed, query: FloatArray, probe: Probe
+    ) -> tuple[RowArray, FloatArray]:
+        """See `ComputeBackend.route_clusters`."""
+        n_fine = len(packed.clusters.fine)
+        numbers, keys = np.empty(n_fine, dtype=np.int64), np.empty(n_fine, dtype=np.float32)
+        found = searching.route_only(query, packed.numbers, probe.n_candidates, numbers, keys)
+        return numbers[:found], keys[:found]
+
     def search_clusters(
         self,
         packed: Packed,

@@ -40,6 +40,24 @@ def order_hits(rows: Any, scores: Any) -> None:
 
 
 @kernel()
+def route_only(query: F32, fields: Any, n_candidates: int, out: Any, out_keys: F32) -> int:
+    """Write the clusters of a query's route and their keys, best first; return how many."""
+    d, padded, n_fine = query.shape[0], fields[_PADDED], fields[_N_FINE]
+    used, spare = np.empty(d, np.float32), np.empty(padded, np.float32)
+    rotated, levels = np.empty(padded, np.float32), np.empty(padded, np.uint8)
+    planes = np.empty(PLANES * (padded // WORD_BITS), np.uint64)
+    slots, keys = np.empty(LANES * fields[_N_BLOCKS], np.float32), np.empty(n_fine, np.float32)
+    numbers, ordered = np.empty(n_fine, np.int64), np.empty(n_fine, np.int64)
+    bins, norm2 = np.empty(BINS, np.int64), np.zeros(1)
+    squared_norms(query.reshape(1, d), norm2)
+    _, step = prepare(query, fields, norm2[0], used, spare, rotated, levels, planes)
+    found = route(rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, ordered)
+    for i in range(found):
+        out[i], out_keys[i] = numbers[ordered[i]], keys[ordered[i]]
+    return found
+
+
+@kernel()
 def search(
     queries: F32, fields: Any, segments: Any, n_indexed: int, allowed: Any, n_probe: int,
     n_candidates: int, epsilon: float, codes_only: bool, rows: Any, scores: Any, work: Any,

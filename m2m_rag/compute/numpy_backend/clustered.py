@@ -18,7 +18,7 @@ from m2m_rag.compute.clustered import (
     Probe,
     Work,
 )
-from m2m_rag.compute.numpy_backend.searching import _Query
+from m2m_rag.compute.numpy_backend.searching import Query
 
 F32 = np.float32
 
@@ -91,6 +91,12 @@ class ClusteredSearch(ComputeBackend):
         """See `ComputeBackend.pack`."""
         return clusters
 
+    def route_clusters(
+        self, packed: Clusters, query: FloatArray, probe: Probe
+    ) -> tuple[RowArray, FloatArray]:
+        """See `ComputeBackend.route_clusters`."""
+        return Query(self, packed, [], 0, query, 1, probe, None).candidates()
+
     def search_clusters(
         self,
         packed: Clusters,
@@ -105,7 +111,7 @@ class ClusteredSearch(ComputeBackend):
     ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
         """See `ComputeBackend.search_clusters`."""
         results = [
-            _Query(self, packed, segments, n_indexed, query, k, probe, allowed).run(codes_only)
+            Query(self, packed, segments, n_indexed, query, k, probe, allowed).run(codes_only)
             for query in queries
         ]
         rows, scores, work = zip(*results, strict=True)

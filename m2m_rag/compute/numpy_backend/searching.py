@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 F32 = np.float32
 
 
-class _Query:
+class Query:
     """One query's way through the clusters."""
 
     def __init__(
@@ -47,7 +47,7 @@ class _Query:
         self.backend, self.clusters, self.segments = backend, clusters, segments
         self.query, self.k, self.plan, self.allowed = query, k, probe, allowed
         self.n_indexed = n_indexed
-        self.n_rows = segments[-1].first_row + len(segments[-1].vectors)
+        self.n_rows = segments[-1].first_row + len(segments[-1].vectors) if segments else 0
         if clusters.metric == "cosine":
             norm = np.sqrt(backend.squared_norms(query[None])[0])
             used = (query * (1.0 / norm if norm > 0.0 else 0.0)).astype(np.float32)
@@ -67,6 +67,7 @@ class _Query:
         self.n_read = 0
 
     def run(self, codes_only: bool) -> tuple[RowArray, ScoreArray, Work]:
+        """Return rows, scores and what it cost."""
         route, bases = self._route()
         taken: list[tuple[int, np.float32]] = []
         n_pilot = n_codes = 0
@@ -112,7 +113,8 @@ class _Query:
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order], Work(*work, self.n_read)
 
-    def _route(self) -> tuple[list[int], list[np.float32]]:
+    def candidates(self) -> tuple[RowArray, FloatArray]:
+        """Return the clusters compared exactly, best first, and their keys."""
         clusters = self.clusters
         numbers = np.arange(len(clusters.fine))
         if self.plan.n_candidates < len(numbers):
@@ -126,12 +128,16 @@ class _Query:
             estimates = np.concatenate(values)
             passed = estimates > find_cut(estimates, self.plan.n_candidates)
             numbers = clusters.centroid_slots[passed].astype(np.int64)
-        scale, bias, length = (
-            clusters.facts[fact, numbers] for fact in (FACT.key_scale, FACT.key_bias, FACT.length)
-        )
+        scale, bias = (clusters.facts[fact, numbers] for fact in (FACT.key_scale, FACT.key_bias))
         keys = (clusters.fine[numbers].astype(np.float32) @ self.rotated) * scale + bias
         order = np.lexsort((numbers, -keys))
-        return numbers[order].tolist(), list(((keys - bias) * length)[order])
+        return numbers[order].astype(np.int64), keys[order]
+
+    def _route(self) -> tuple[list[int], list[np.float32]]:
+        numbers, keys = self.candidates()
+        facts = self.clusters.facts
+        bases = (keys - facts[FACT.key_bias, numbers]) * facts[FACT.length, numbers]
+        return numbers.tolist(), list(bases)
 
     def _estimates(self, number: int, base: np.float32) -> list[tuple[np.float32, np.float32, int]]:
         """Return (estimate, scale, row) of each lane, NaN where the row is not wanted."""

@@ -21,6 +21,13 @@ more, is cheaper at one recall or the other."""
 CODE_COST, CLUSTER_COST, VECTOR_COST, QUERY_COST, ROW_COST = 0.0025, 0.10, 0.18, 20.0, 0.08
 """Microseconds: a code, a cluster's start, a candidate's vector, all the rest of a query, and a row
 read with others in ascending order (100,000 × 384)."""
+LEAST_TARGET = 0.95
+BUDGET, BUDGET_A_RESULT = 80.0, 0.8
+"""Modelled microseconds that a search spends when no recall is named: 88 for ten results, 160 for
+a hundred, about what fetching them from SQLite takes. That probes everything up to some 5,000 rows
+and 180 of 1,268 clusters at 100,000."""
+READS, READS_GROWTH = 19.0, 0.59
+"""Vectors read at the largest epsilon: 19 k^0.59 (74 for ten results, 290 for a hundred)."""
 GROWTH = 1.6
 """Ratio of the depths that are measured."""
 CANDIDATE_SHARE, CANDIDATES_MORE = 1.3, 12
@@ -38,10 +45,21 @@ class Point(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """All measurements of one index, made when it had `n_fine` clusters and `n_rows` rows."""
+    """All measurements of one index.
+
+    Attributes
+    ----------
+    n_fine, n_rows
+        What the index had then.
+    n_seen
+        Real queries seen by then; 0 when members were measured.
+    points
+        The measurements.
+    """
 
     n_fine: int
     n_rows: int
+    n_seen: int
     points: Sequence[Point]
 
 
@@ -95,6 +113,28 @@ def plan(curve: Curve, recall: float, k: float, n_fine: int) -> Probe:
         epsilon = best[0][1] if k <= math.sqrt(ks[0] * ks[-1]) else best[-1][1]
     n_probe *= max(1.0, n_fine / curve.n_fine)
     return probe_of(max(1, min(n_fine, math.ceil(n_probe))), epsilon, n_fine)
+
+
+def default_probe(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -> Probe:
+    """Choose the probe of a search that names no recall: what the budget buys, at least 0.95.
+
+    Parameters
+    ----------
+    curve
+        The measurements.
+    k
+        Results wanted.
+    share
+        Share of the rows that is allowed.
+    n_rows, n_fine
+        Rows and clusters now.
+    """
+    least = plan(curve, LEAST_TARGET, k / share, n_fine)
+    left = BUDGET + BUDGET_A_RESULT * k - QUERY_COST - VECTOR_COST * READS * k**READS_GROWTH
+    affordable = int(left / (CLUSTER_COST + CODE_COST * n_rows / n_fine))
+    if affordable <= least.n_probe:
+        return least
+    return probe_of(affordable, EPSILONS[-1], n_fine)
 
 
 def expected_recall(curve: Curve, probe: Probe, k: int) -> float:

@@ -62,11 +62,18 @@ def measure(
     seed: int,
     backend: SearchBackend,
     check: Callable[[], None] = lambda: None,
+    queries: FloatArray | None = None,
 ) -> Curve:
-    """Return the recall of the index of `rows` at several depths."""
-    generator = np.random.default_rng(seed)
-    own = np.sort(generator.choice(rows, min(QUERIES, len(rows)), replace=False))
-    queries = np.ascontiguousarray(take(segments, own))
+    """Return the recall of the index of `rows` at several depths.
+
+    Measured with `queries`, or with a sample of the rows, each without itself as an answer.
+    """
+    if queries is None:
+        generator = np.random.default_rng(seed)
+        own = np.sort(generator.choice(rows, min(QUERIES, len(rows)), replace=False))
+        queries = np.ascontiguousarray(take(segments, own))
+    else:
+        own = np.full(len(queries), -1)
     n_fine = len(clusters.fine)
     points = []
     allowed = np.zeros(n_indexed, dtype=np.bool_)
@@ -93,7 +100,7 @@ def measure(
                 points.append(Point(k, n_probe, epsilon, recall, cost_of(*np.mean(work, axis=0))))
                 if recall >= ENOUGH:
                     break
-    return Curve(n_fine, len(rows), points)
+    return Curve(n_fine, len(rows), 0, points)
 
 
 def exact(

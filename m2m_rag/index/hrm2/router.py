@@ -18,6 +18,7 @@ from m2m_rag.index.hrm2.calibration import (
     ROW_COST,
     VECTOR_COST,
     Curve,
+    default_probe,
     plan,
     probe_of,
 )
@@ -49,7 +50,7 @@ def choose(
     n_rows: int,
     n_allowed: int,
     k: int,
-    recall: float,
+    recall: float | None,
     n_probe: int | None,
     lod: LOD,
     n_fine: int,
@@ -72,7 +73,10 @@ def choose(
     share = n_allowed / n_rows
     if lod == 2:
         return Route("chosen" if share < 0.25 else "exact", None)
-    probe = plan(curve, recall, k / share, n_fine)
+    if recall is None:
+        probe = default_probe(curve, k, share, n_rows, n_fine)
+    else:
+        probe = plan(curve, recall, k / share, n_fine)
     if n_probe is not None:
         probe = probe_of(n_probe, probe.epsilon, n_fine)
     elif n_allowed * ROW_COST < _cost(probe, n_fine, n_rows, k):

@@ -160,7 +160,7 @@ def load(
     measured_fine, measured_rows = header["n_measured"]
     return State(
         clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
-        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, points),
+        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, 0, points),
     )  # fmt: skip
 
 
