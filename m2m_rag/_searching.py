@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
 
 from m2m_rag._handle import WhereLike
 from m2m_rag._reading import Reading
-from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, RowArray, ScoreArray
+from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, RowArray, ScoreArray, Stage
 from m2m_rag.compute.clustered import LOD
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidInputError, RecordNotFoundError
@@ -21,27 +21,6 @@ from m2m_rag.storage.snapshot import Snapshot
 
 Vector1 = Sequence[float] | np.ndarray[tuple[int], np.dtype[Any]]
 Vector2 = Sequence[Sequence[float]] | Sequence[FloatArray] | np.ndarray[tuple[int, int], Any]
-
-
-class Stage(NamedTuple):
-    """One answer of a progressive search.
-
-    Attributes
-    ----------
-    lod
-        0, 1 or 2.
-    hits
-        The answer; at LOD 0 the scores are estimates.
-    recall
-        What the calibration expects: 1 at LOD 2, NaN at LOD 0, which is not calibrated.
-    latency_s
-        Seconds that the index took since the search began.
-    """
-
-    lod: int
-    hits: list[Hit]
-    recall: float
-    latency_s: float
 
 
 class Searching(Reading):

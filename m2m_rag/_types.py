@@ -58,6 +58,27 @@ class Hit(NamedTuple):
     vector: FloatArray | None
 
 
+class Stage(NamedTuple):
+    """One answer of a progressive search.
+
+    Attributes
+    ----------
+    lod
+        0, 1 or 2.
+    hits
+        The answer; at LOD 0 the scores are estimates.
+    recall
+        What the calibration expects: 1 at LOD 2, NaN at LOD 0, which is not calibrated.
+    latency_s
+        Seconds that the index took since the search began.
+    """
+
+    lod: int
+    hits: list[Hit]
+    recall: float
+    latency_s: float
+
+
 class WriteReport(NamedTuple):
     """What one `upsert` did: the ids in the order given, and how many of each kind."""
 

@@ -47,6 +47,16 @@ class Limits:
 LIMITS = Limits()
 
 
+def threads() -> int:
+    """Return how many threads a large batch may use: ``M2M_THREADS``, or the process's CPUs."""
+    asked = os.environ.get("M2M_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def compute_backend() -> str:
     """Return the compute backend's name from ``M2M_BACKEND``, by default ``"auto"``."""
     return os.environ.get("M2M_BACKEND", "auto")

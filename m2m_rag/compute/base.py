@@ -273,7 +273,8 @@ class ComputeBackend(ABC):
         -------
         rows, scores, work
             For each query at most k rows and their scores, ordered, and what it cost. Fewer than k
-            come back when the probed clusters hold no more.
+            come back when the probed clusters hold no more, and none for a zero query under cosine
+            or dot, with which all rows tie.
         """
 
     @abstractmethod

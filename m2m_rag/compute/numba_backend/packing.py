@@ -101,7 +101,7 @@ def pack(clusters: Clusters) -> Packed:
 
 def segment_table(segments: Sequence[Segment]) -> NDArray[np.int64]:
     """Return (first row, address, end row) of each segment."""
-    return np.array(
-        [(first, part.ctypes.data, first + len(part)) for first, part in segments],
-        dtype=np.int64,
-    ).reshape(-1, 3)
+    table = np.empty((len(segments), 3), dtype=np.int64)
+    for line, (first, part) in zip(table, segments, strict=True):
+        line[:] = first, part.__array_interface__["data"][0], first + len(part)
+    return table

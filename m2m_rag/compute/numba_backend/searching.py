@@ -85,6 +85,9 @@ def search(
         query = queries[i]
         squared_norms(queries[i : i + 1], norm2)
         length, step = prepare(query, fields, norm2[0], used, spare, rotated, levels, planes)
+        if length == 0.0 and metric != L2:
+            rows[i, :] = -1
+            continue
         n = route(rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, ordered)
         scale = length * lengths[1]
         if metric == L2:

@@ -68,6 +68,8 @@ class Query:
 
     def run(self, codes_only: bool) -> tuple[RowArray, ScoreArray, Work]:
         """Return rows, scores and what it cost."""
+        if self.length == 0.0 and self.clusters.metric != "l2":
+            return np.empty(0, dtype=np.int64), np.empty(0), Work(0, 0, 0)
         route, bases = self._route()
         taken: list[tuple[int, np.float32]] = []
         n_pilot = n_codes = 0

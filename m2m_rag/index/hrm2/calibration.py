@@ -15,7 +15,7 @@ import numpy as np
 
 from m2m_rag.compute.clustered import Probe
 
-EPSILONS = (1.2, 1.6, 2.2)
+EPSILONS = (1.2, 2.0)
 """Widths of the bound that are measured: reading a few more vectors, or probing a few clusters
 more, is cheaper at one recall or the other."""
 CODE_COST, CLUSTER_COST, VECTOR_COST, QUERY_COST, ROW_COST = 0.0025, 0.10, 0.18, 20.0, 0.08
@@ -28,7 +28,7 @@ a hundred, about what fetching them from SQLite takes. That probes everything up
 and 180 of 1,268 clusters at 100,000."""
 READS, READS_GROWTH = 19.0, 0.59
 """Vectors read at the largest epsilon: 19 k^0.59 (74 for ten results, 290 for a hundred)."""
-GROWTH = 1.6
+GROWTH = 1.8
 """Ratio of the depths that are measured."""
 CANDIDATE_SHARE, CANDIDATES_MORE = 1.3, 12
 """Centroids compared exactly for each cluster probed, and how many more."""
@@ -69,7 +69,7 @@ def depths(n_fine: int) -> list[int]:
     Examples
     --------
     >>> depths(20)
-    [1, 2, 3, 5, 7, 11, 17, 20]
+    [1, 2, 3, 6, 10, 19, 20]
     """
     found, depth = [1], 1.0
     while found[-1] < n_fine:

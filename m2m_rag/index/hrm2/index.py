@@ -24,6 +24,7 @@ from m2m_rag.index.hrm2.state import Settings, State
 
 REBUILD_GROWTH = 4.0
 """An index whose rows have grown to so many times those it was built from is built anew."""
+NO_CURVE = Curve(1, 0, 0, [])
 REMEASURE_SEEN = 8
 """Recall is measured on real queries when the log is full, and when it saw so many times more."""
 REMEASURE_GROWTH = 1.25
@@ -63,6 +64,7 @@ class HRM2Index(Searching):
         self._backend = backend
         self._state: State | None = None
         self._growing = ForkSafeLock()
+        self._routes = (NO_CURVE, {})
         self.log = QueryLog(seed)
 
     @property
@@ -103,7 +105,7 @@ class HRM2Index(Searching):
             state = State(
                 clusters, packed, coarse_of, growing.limits_of(clusters.sizes, mean), stop,
                 len(rows), 0 if alive is None else int(np.count_nonzero(~alive[:stop])),
-                Curve(1, 0, 0, []),
+                NO_CURVE,
             )  # fmt: skip
             self._state = state._replace(curve=self._measure(state, segments, rows, check))
 

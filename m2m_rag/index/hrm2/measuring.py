@@ -13,9 +13,10 @@ from m2m_rag.index.hrm2.calibration import EPSILONS, Curve, Point, cost_of, dept
 from m2m_rag.index.hrm2.reading import take
 
 QUERIES = 256
-KS = (10, 100)
-ENOUGH = 0.9985
-"""Recall at which measuring deeper ends."""
+KS = ((10, 256), (100, 64))
+"""Results wanted, and how many queries are asked for as many."""
+ENOUGH, LEAST_GAIN, DEEP = 0.9985, 0.001, 64
+"""Recall at which measuring deeper ends; so does a smaller gain beyond so many probes."""
 
 
 class SearchBackend(Protocol):
@@ -79,26 +80,32 @@ def measure(
     allowed = np.zeros(n_indexed, dtype=np.bool_)
     allowed[rows] = True
     truth = exact(
-        segments, n_indexed, queries, KS[-1] + 1, clusters.metric, allowed, backend, check
+        segments, n_indexed, queries, KS[-1][0] + 1, clusters.metric, allowed, backend, check
     )
-    for k in KS:
-        wanted = [_without(found, mine, k) for found, mine in zip(truth, own, strict=True)]
-        if not all(len(each) for each in wanted):
+    for k, n_asked in KS:
+        step = max(1, len(queries) // n_asked)
+        asked, selves = np.ascontiguousarray(queries[::step]), own[::step]
+        wanted = [
+            set(_without(found, mine, k).tolist())
+            for found, mine in zip(truth[::step], selves, strict=True)
+        ]
+        if not all(wanted):
             continue
         for epsilon in EPSILONS:
             for n_probe in depths(n_fine):
                 check()
                 found, _, work = backend.search_clusters(
-                    packed, segments, n_indexed, queries, k + 1,
+                    packed, segments, n_indexed, asked, k + 1,
                     probe_of(n_probe, epsilon, n_fine), allowed,
                 )  # fmt: skip
                 shares = [
-                    len(np.intersect1d(_without(each, mine, k), best)) / len(best)
-                    for each, mine, best in zip(found, own, wanted, strict=True)
+                    len(best.intersection(_without(each, mine, k).tolist())) / len(best)
+                    for each, mine, best in zip(found, selves, wanted, strict=True)
                 ]
                 recall = float(np.mean(shares))
                 points.append(Point(k, n_probe, epsilon, recall, cost_of(*np.mean(work, axis=0))))
-                if recall >= ENOUGH:
+                is_flat = len(points) > 1 and recall - points[-2].recall < LEAST_GAIN
+                if recall >= ENOUGH or (is_flat and n_probe > DEEP):
                     break
     return Curve(n_fine, len(rows), 0, points)
 

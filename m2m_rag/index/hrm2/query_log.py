@@ -17,25 +17,30 @@ CAPACITY = 128
 
 
 class QueryLog:
-    """A uniform sample of all queries seen (Vitter's reservoir, algorithm R)."""
+    """A sample of all queries seen: query n is taken with probability `CAPACITY` / n (Vitter 1985).
+
+    The next one to take is drawn ahead, so that the others cost a comparison.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.n_seen = 0
+        self._next = 0
         self._kept: list[np.ndarray[tuple[int], np.dtype[np.float16]]] = []
         self._generator = np.random.default_rng(seed)
         self._lock = ForkSafeLock()
 
     def add(self, query: FloatArray) -> None:
         """Take note of one ``(d,)`` query; past `CAPACITY` it replaces another or is left out."""
+        self.n_seen += 1
+        if self.n_seen < self._next:
+            return
         with self._lock:
-            self.n_seen += 1
             if len(self._kept) < CAPACITY:
-                place = len(self._kept)
-                self._kept.append(_halved(query))
+                self._kept.append(query.astype(np.float16))
                 return
-            place = int(self._generator.integers(self.n_seen))
-            if place < CAPACITY:
-                self._kept[place] = _halved(query)
+            self._kept[int(self._generator.integers(CAPACITY))] = query.astype(np.float16)
+            gap = self._generator.geometric(CAPACITY / (self.n_seen + 1))
+            self._next = self.n_seen + int(gap)
 
     @property
     def n_bytes(self) -> int:
@@ -46,7 +51,3 @@ class QueryLog:
         """Return the sample as ``(n, d)`` float32; lengths are lost, directions stay."""
         with self._lock:
             return np.stack(self._kept).astype(np.float32)
-
-
-def _halved(query: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.float16]]:
-    return query.astype(np.float16)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from m2m_rag._forking import ForkSafeLock
+from m2m_rag._threads import even_slices, in_parallel
 from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment
 from m2m_rag.compute.base import ComputeBackend
-from m2m_rag.compute.clustered import LOD, Work
+from m2m_rag.compute.clustered import LOD, Probe, Work
 from m2m_rag.index.flat import FlatIndex
-from m2m_rag.index.hrm2.calibration import default_probe, expected_recall, probe_of
+from m2m_rag.index.hrm2.calibration import Curve, default_probe, expected_recall, probe_of
 from m2m_rag.index.hrm2.explaining import Explanation, explain
 from m2m_rag.index.hrm2.query_log import QueryLog
 from m2m_rag.index.hrm2.router import Route, choose
 from m2m_rag.index.hrm2.stage import Stage
 from m2m_rag.index.hrm2.state import Settings, State
 
+ROUTES_KEPT = 256
+QUERIES_A_THREAD = 32
+"""Queries that are worth a thread: about a millisecond."""
 LOGGED_OF_BATCH = 16
 """Queries of a batch that the query log is offered, about."""
 
@@ -32,6 +37,7 @@ class Searching:
     _backend: ComputeBackend
     _state: State | None
     _growing: ForkSafeLock
+    _routes: tuple[Curve, dict[Any, Route]]
 
     def search(
         self,
@@ -97,12 +103,12 @@ class Searching:
             return rows, scores, [Work(0, 0, n_rows)] * len(queries)
         if n_allowed is None:
             n_allowed = n_rows if allowed is None else int(np.count_nonzero(allowed))
-        n_fine = len(state.clusters.fine)
-        route = choose(state.curve, n_rows, n_allowed, k, recall, n_probe, lod, n_fine)
-        for query in queries[:: max(1, len(queries) // LOGGED_OF_BATCH)]:
-            self.log.add(query)
-        if not queries.any(axis=1).all():  # all rows tie with a zero query: only exact is right
-            route = Route("chosen", None)
+        route = self._route(state, n_rows, n_allowed, k, recall, n_probe, lod)
+        if len(queries) == 1:
+            self.log.add(queries[0])
+        else:
+            for query in queries[:: 1 + len(queries) // LOGGED_OF_BATCH]:
+                self.log.add(query)
         return self._execute(state, route, queries, min(k, n_allowed), segments, allowed, lod)
 
     def search_progressive(
@@ -167,6 +173,27 @@ class Searching:
             state, route, lod, query, segments, allowed, answer, row, score, self._backend
         )
 
+    def _route(
+        self,
+        state: State,
+        n_rows: int,
+        n_allowed: int,
+        k: int,
+        recall: float | None,
+        n_probe: int | None,
+        lod: LOD,
+    ) -> Route:
+        """Choose the way; the last choices are kept, since choosing takes longer than probing."""
+        key = (n_rows, n_allowed, k, recall, n_probe, lod)
+        curve, routes = self._routes
+        if curve is not state.curve or len(routes) > ROUTES_KEPT:
+            curve, routes = self._routes = state.curve, {}
+        route = routes.get(key)
+        if route is None:
+            n_fine = len(state.clusters.fine)
+            route = routes[key] = choose(curve, n_rows, n_allowed, k, recall, n_probe, lod, n_fine)
+        return route
+
     def _execute(
         self,
         state: State,
@@ -194,20 +221,52 @@ class Searching:
         if route.kind == "exact":
             return self._backend.search_exactly(packed, segments, n_indexed, queries, k, allowed)
         probe = route.probe or probe_of(1, 1.0, 1)
-        all_rows, all_scores, all_work = self._backend.search_clusters(
-            packed, segments, n_indexed, queries, k, probe, allowed, codes_only=lod == 0
+        all_rows, all_scores, all_work = self._probe(
+            state, queries, k, segments, allowed, probe, lod
         )
-        n_fine = len(state.clusters.fine)
         short = [i for i, rows in enumerate(all_rows) if len(rows) < k]
-        n_probe = probe.n_probe
+        if not short:
+            return all_rows, all_scores, all_work
+        for i in short:
+            if not queries[i].any():  # all rows tie with a zero query: only exact search is right
+                exact = Route("chosen", None)
+                one = self._execute(state, exact, queries[i : i + 1], k, segments, allowed, lod)
+                all_rows[i], all_scores[i], all_work[i] = one[0][0], one[1][0], one[2][0]
+        short = [i for i in short if len(all_rows[i]) < k]
+        n_fine, n_probe = len(state.clusters.fine), probe.n_probe
         while short and n_probe < n_fine:
             n_probe = min(n_fine, 4 * n_probe)
-            more = self._backend.search_clusters(
-                packed, segments, n_indexed, np.ascontiguousarray(queries[short]), k,
-                probe_of(n_probe, probe.epsilon, n_fine), allowed, codes_only=lod == 0,
+            more = self._probe(
+                state, np.ascontiguousarray(queries[short]), k, segments, allowed,
+                probe_of(n_probe, probe.epsilon, n_fine), lod,
             )  # fmt: skip
             for i, found, values, cost in zip(short, *more, strict=True):
                 all_rows[i], all_scores[i] = found, values
                 all_work[i] = Work(*(a + b for a, b in zip(all_work[i], cost, strict=True)))
             short = [i for i in short if len(all_rows[i]) < k]
         return all_rows, all_scores, all_work
+
+    def _probe(
+        self,
+        state: State,
+        queries: FloatArray,
+        k: int,
+        segments: Sequence[Segment],
+        allowed: MaskArray | None,
+        probe: Probe,
+        lod: LOD,
+    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        """Probe for all queries, large batches on several threads."""
+
+        def run(part: slice) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+            return self._backend.search_clusters(
+                state.packed, segments, state.n_indexed, queries[part], k, probe, allowed,
+                codes_only=lod == 0,
+            )  # fmt: skip
+
+        if len(queries) < 2 * QUERIES_A_THREAD:
+            return run(slice(None))
+        parts = in_parallel(run, even_slices(len(queries), QUERIES_A_THREAD))
+        rows = [each for part in parts for each in part[0]]
+        scores = [each for part in parts for each in part[1]]
+        return rows, scores, [each for part in parts for each in part[2]]
