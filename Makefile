@@ -38,7 +38,7 @@ $(VENV)/.demo: $(VENV)/.torch $(DECLARED)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch $(DECLARED)
-	$(PIP) --editable '.[dev]' --editable integrations/langchain --editable integrations/llama_index
+	$(PIP) --editable '.[dev,bench]' --editable integrations/langchain --editable integrations/llama_index
 	touch $@ $(VENV)/.demo
 
 clean:

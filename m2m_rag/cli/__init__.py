@@ -1,4 +1,4 @@
-"""The command line ``m2m``: ingest, search, info, collections, demo, doctor."""
+"""The command line ``m2m``: ingest, search, info, collections, demo, doctor, bench."""
 
 from __future__ import annotations
 

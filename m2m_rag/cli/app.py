@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from m2m_rag.cli import demo, doctor, ingest, search, show
+from m2m_rag.cli.bench import bench_app
 from m2m_rag.cli.output import EXIT_CODES_HELP, reported
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(bench_app, name="bench")
 
 DbOption = Annotated[
     Path, typer.Option("--db", envvar="M2M_DB", help="The database's folder.", show_default=True)

@@ -56,7 +56,7 @@ square: least mean squared error for Gaussian ones (Max, "Quantizing for Minimum
 table II). At equal recall, three planes cost 9 % less than four and 5 % less than two."""
 UNBIASED = 1.0 / (1.0 - 0.03744)
 """Quantising with that spacing shortens a query by its distortion; estimates make up for it."""
-PILOT_ROWS = 8
+PILOT_ROWS = 24
 """Codes scanned for each result wanted before the first vector is read."""
 QUEUE = 8
 """Candidates whose vectors are on their way."""

@@ -34,15 +34,25 @@ def _canonical_dots(query: F32, a: Any, b: Any, c: Any, e: Any, out: Any) -> Non
 
 
 @kernel(fastmath={"contract"})
-def _canonical_norms2(d: int, a: Any, b: Any, c: Any, e: Any, out: Any) -> None:
+def _canonical_cosines(query: F32, a: Any, b: Any, c: Any, e: Any, out: Any) -> None:
+    """Write four canonical products and four canonical squared norms, in one pass."""
     x, y, z, u = as_float32s(a), as_float32s(b), as_float32s(c), as_float32s(e)
     sx, sy, sz, su = 0.0, 0.0, 0.0, 0.0
-    for j in range(d):
-        sx += np.float64(x[j]) * np.float64(x[j])
-        sy += np.float64(y[j]) * np.float64(y[j])
-        sz += np.float64(z[j]) * np.float64(z[j])
-        su += np.float64(u[j]) * np.float64(u[j])
+    nx, ny, nz, nu = 0.0, 0.0, 0.0, 0.0
+    for j in range(query.shape[0]):
+        q = np.float64(query[j])
+        vx, vy = np.float64(x[j]), np.float64(y[j])
+        vz, vu = np.float64(z[j]), np.float64(u[j])
+        sx += q * vx
+        sy += q * vy
+        sz += q * vz
+        su += q * vu
+        nx += vx * vx
+        ny += vy * vy
+        nz += vz * vz
+        nu += vu * vu
     out[0], out[1], out[2], out[3] = sx, sy, sz, su
+    out[4], out[5], out[6], out[7] = nx, ny, nz, nu
 
 
 @kernel()
@@ -76,10 +86,10 @@ def canonical(
         e = address_of(rows[min(first + 3, n - 1)], segments, 4 * d)
         if metric == L2:
             _canonical_distances2(query, a, b, c, e, sums)
+        elif metric == COSINE:
+            _canonical_cosines(query, a, b, c, e, sums)
         else:
             _canonical_dots(query, a, b, c, e, sums)
-            if metric == COSINE:
-                _canonical_norms2(d, a, b, c, e, sums[4:])
         for i in range(first, min(first + 4, n)):
             total = sums[i - first]
             if metric == L2:

@@ -161,11 +161,15 @@ class ClusteredSearch(ComputeBackend):
 def _unpacked(
     rows: RowArray, scores: ScoreArray, work: RowArray
 ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-    k = rows.shape[1]
-    all_rows, all_scores, all_work = [], [], []
-    for mine, values, cost in zip(rows, scores, work.tolist(), strict=True):
-        n = k if mine[-1] >= 0 else int((mine >= 0).sum())
-        all_rows.append(mine[:n])
-        all_scores.append(values[:n])
-        all_work.append(Work(*cost[:3]))
-    return all_rows, all_scores, all_work
+    """Return each query's own arrays, without the places that were not filled."""
+    if len(rows) == 1 and rows[0, -1] >= 0:
+        return [rows[0]], [scores[0]], [Work(*work[0, :3].tolist())]
+    all_work = [Work(*cost) for cost in work[:, :3].tolist()]
+    if rows[:, -1].min(initial=0) >= 0:
+        return list(rows), list(scores), all_work
+    found = (rows >= 0).sum(axis=1).tolist()
+    return (
+        [row[:n] for row, n in zip(rows, found, strict=True)],
+        [score[:n] for score, n in zip(scores, found, strict=True)],
+        all_work,
+    )

@@ -6,7 +6,8 @@ object keeps what the addresses point to alive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,8 +101,25 @@ def pack(clusters: Clusters) -> Packed:
 
 
 def segment_table(segments: Sequence[Segment]) -> NDArray[np.int64]:
-    """Return (first row, address, end row) of each segment."""
-    table = np.empty((len(segments), 3), dtype=np.int64)
-    for line, (first, part) in zip(table, segments, strict=True):
-        line[:] = first, part.__array_interface__["data"][0], first + len(part)
-    return table
+    """Return (first row, address, end row) of each segment.
+
+    The last one made for a single segment is kept: it costs 2 µs, a twentieth of a search.
+    """
+    global _last
+    if len(segments) == 1:
+        first_row, vectors = segments[0]
+        seen, table = _last
+        if seen() is vectors and table[0, 0] == first_row:
+            return table
+        address = vectors.__array_interface__["data"][0]
+        table = np.array([(first_row, address, first_row + len(vectors))], dtype=np.int64)
+        _last = weakref.ref(vectors), table
+        return table
+    lines = [
+        (first, part.__array_interface__["data"][0], first + part.shape[0])
+        for first, part in segments
+    ]
+    return np.array(lines, dtype=np.int64)
+
+
+_last: tuple[Callable[[], Any], NDArray[np.int64]] = (lambda: None, np.empty((1, 3), np.int64))
