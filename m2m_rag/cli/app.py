@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.logging import RichHandler
 
 from m2m_rag.cli import demo, doctor, ingest, search, show
 from m2m_rag.cli.bench import bench_app
@@ -20,6 +23,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(bench_app, name="bench")
+
+
+@app.callback()
+def _main() -> None:
+    """Let the package's warnings, such as that kernels are being compiled, reach the terminal."""
+    logger = logging.getLogger("m2m_rag")
+    if not any(isinstance(handler, RichHandler) for handler in logger.handlers):
+        logger.addHandler(
+            RichHandler(logging.WARNING, Console(stderr=True), show_time=False, show_path=False)
+        )
+
 
 DbOption = Annotated[
     Path, typer.Option("--db", envvar="M2M_DB", help="The database's folder.", show_default=True)

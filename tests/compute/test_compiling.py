@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import m2m_rag
+from m2m_rag.compute.numba_backend import compiling
 
 PROBE = """
 import numpy as np
@@ -41,3 +42,14 @@ def test_kernels_work_without_a_place_for_the_cache(tmp_path):
         cwd=tmp_path,
     )
     assert (done.stdout, done.returncode) == ("x\n", 0), done.stderr
+
+
+def test_compiling_is_announced_once_and_only_when_it_happens(tmp_path, caplog):
+    compiling.announce("probe", str(tmp_path))
+    compiling.announce("probe", str(tmp_path))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "compiling kernels (probe)" in caplog.text
+    caplog.clear()
+    (tmp_path / "done-1.py311.nbi").touch()
+    compiling.announce("done", str(tmp_path))
+    assert caplog.records == []

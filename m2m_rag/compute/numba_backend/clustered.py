@@ -28,6 +28,7 @@ from m2m_rag.compute.clustered import (
 )
 from m2m_rag.compute.numba_backend import codes, searching
 from m2m_rag.compute.numba_backend.chosen import search_rows
+from m2m_rag.compute.numba_backend.compiling import announce
 from m2m_rag.compute.numba_backend.packing import Packed, pack, segment_table
 
 EXACT_PROBES = 64
@@ -70,6 +71,7 @@ class ClusteredSearch(ComputeBackend):
 
     def pack(self, clusters: Clusters) -> Packed:
         """See `ComputeBackend.pack`."""
+        announce("searching.search", str(searching.search.stats.cache_path))  # type: ignore[attr-defined]
         return pack(clusters)
 
     def route_clusters(

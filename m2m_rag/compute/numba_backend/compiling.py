@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+
+_log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,3 +35,21 @@ def kernel(fastmath: bool | set[str] = False, *, inlined: bool = False) -> Calla
         return cast(F, compiled)
 
     return decorate
+
+
+@cache
+def announce(name: str, cache_path: str) -> None:
+    """Say, once a process, that kernels are about to be compiled, unless they are on disk.
+
+    Parameters
+    ----------
+    name
+        The kernel that stands for all, ``module.function`` as in its files' names.
+    cache_path
+        Where Numba keeps them (``dispatcher.stats.cache_path``).
+    """
+    folder = Path(cache_path)
+    if not any(folder.glob(f"{name}-*.nbi")):
+        _log.warning(
+            "compiling kernels (%s) for this CPU, once a machine: about half a minute", name
+        )
