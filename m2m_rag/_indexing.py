@@ -63,6 +63,8 @@ class Indexer:
         self._stop = threading.Event()
         self._loaded = False
         self._saved_rows = 0
+        self._seen_rows = 0
+        self._failed_rows = -1
         _indexers.add(self)
 
     def tend(self, snapshot: Snapshot) -> None:
@@ -116,6 +118,8 @@ class Indexer:
 
     def _wants(self, n_live: int, n_rows: int) -> bool:
         state = self.index.state
+        if n_rows == self._failed_rows:  # what failed is tried again when rows have come
+            return False
         if state is None:
             return n_live >= INDEX_FROM
         is_behind = n_rows - n_rows % GROUP > state.n_indexed
@@ -127,14 +131,20 @@ class Indexer:
                 self._check()
         except _StoppedError:
             pass
-        except M2MError as error:
+        except Exception as error:
             if not self._stop.is_set():
-                _log.warning("the index was not brought up to date: %s", error)
+                self._failed_rows = self._seen_rows
+                _log.warning(
+                    "the index was not brought up to date; searches go on without: %s",
+                    error,
+                    exc_info=not isinstance(error, M2MError),
+                )
 
     def _step(self) -> bool:
         """Do what is to be done about one commit; return whether there may be more."""
         with self._store.catalog.snapshot() as snapshot:
             state = snapshot.state
+            self._seen_rows = state.n_rows
             if state.dropped or not self._wants(state.n_live, state.n_rows):
                 return False
             segments = self._store.segments(snapshot)

@@ -248,3 +248,33 @@ def test_real_queries_calibrate(database, data):
     assert collection.stats()["index"]["measured_on"] == "queries"
     truth = [best(query, vectors, np.ones(N, bool), 10, "cosine") for query in strange[200:]]
     assert recall(found(collection, strange[200:], recall=0.9), truth) > 0.86
+
+
+def test_the_thread_comes_to_rest_after_many_deletes(data, tmp_path):
+    vectors, queries = data
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c")
+        collection.add(vectors, ids=ids(0, N))
+        assert collection.wait_for_index(60)
+        for first, last in ((0, 4000), (4000, 4300)):
+            collection.delete(ids(first, last))
+            assert collection.wait_for_index(60)
+        for query in np.concatenate([queries, vectors[:40]]):
+            collection.search(query)
+        assert collection.wait_for_index(60), "measuring on real queries must end"
+
+
+def test_an_emptied_collection_fills_again(database, data):
+    vectors, _ = data
+    collection = database.create("c")
+    collection.add(vectors, ids=ids(0, N))
+    collection.wait_for_index()
+    collection.clear()
+    assert collection.wait_for_index()
+    assert collection.search(vectors[0]) == []
+    collection.stats()
+    collection.add(vectors[:20], ids=ids(0, 20))
+    assert collection.search(vectors[3], 1)[0].id == "3"
+    collection.add(vectors[20:], ids=ids(20, N))
+    assert collection.wait_for_index()
+    assert [hit.id for hit in collection.search(vectors[3000], 1)] == ["3000"]

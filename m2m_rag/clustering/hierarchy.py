@@ -7,7 +7,7 @@ trained on samples and every row is assigned once to a coarse and once to a fine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +76,7 @@ def build_hierarchy(
     random_state: int = 42,
     spherical: bool = False,
     max_iter: int = 100,
+    check: Callable[[], None] = lambda: None,
 ) -> Hierarchy:
     """Cluster ``(n, d)`` vectors on two levels.
 
@@ -89,6 +90,8 @@ def build_hierarchy(
         Coarse clusters.
     n_fine
         Fine clusters altogether, about; 4 sqrt(n) when None.
+    check
+        Called before each K-means; what it raises ends the work.
     random_state, spherical, max_iter
         As for `KMeans`; coarse cluster c uses the seed `random_state` + 1 + c.
     """
@@ -107,6 +110,7 @@ def build_hierarchy(
     first_fine = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     fine = np.empty((first_fine[-1], vectors.shape[1]), dtype=np.float32)
     for number, (rows, count) in enumerate(zip(members, counts, strict=True)):
+        check()
         if not count:
             continue
         inside = KMeans(

@@ -29,7 +29,7 @@ from m2m_rag.compute.clustered import (
 from m2m_rag.compute.numba_backend import codes, searching
 from m2m_rag.compute.numba_backend.chosen import search_rows
 from m2m_rag.compute.numba_backend.compiling import announce
-from m2m_rag.compute.numba_backend.packing import Packed, pack, segment_table
+from m2m_rag.compute.numba_backend.packing import Packed, SegmentTables, pack
 
 EXACT_PROBES = 64
 """Clusters probed first in an exact search, to find a bar."""
@@ -38,6 +38,9 @@ _ALL = np.zeros(0, dtype=np.bool_)
 
 class ClusteredSearch(ComputeBackend):
     """Codes and clustered search; one thread per call, without holding the GIL in kernels."""
+
+    def __init__(self) -> None:
+        self._tables = SegmentTables()
 
     def rotate(self, vectors: FloatArray, signs: FloatArray, order: NumberArray) -> FloatArray:
         """See `ComputeBackend.rotate`."""
@@ -102,7 +105,7 @@ class ClusteredSearch(ComputeBackend):
         searching.search(
             queries,
             packed.numbers,
-            segment_table(segments),
+            self._tables.of(segments),
             n_indexed,
             _ALL if allowed is None else allowed,
             probe.n_probe,
@@ -131,7 +134,7 @@ class ClusteredSearch(ComputeBackend):
         searching.search_exactly(
             queries,
             packed.numbers,
-            segment_table(segments),
+            self._tables.of(segments),
             n_indexed,
             _ALL if allowed is None else allowed,
             EXACT_PROBES,
@@ -155,7 +158,7 @@ class ClusteredSearch(ComputeBackend):
         rows = np.empty((len(queries), k), dtype=np.int64)
         scores = np.empty((len(queries), k))
         if k:
-            table = segment_table(segments)
+            table = self._tables.of(segments)
             search_rows(queries, table, chosen, METRICS.index(metric), rows, scores)
         return list(rows), list(scores)
 

@@ -100,26 +100,33 @@ def pack(clusters: Clusters) -> Packed:
     return Packed(clusters, numbers, (clusters, *arrays.values()))
 
 
-def segment_table(segments: Sequence[Segment]) -> NDArray[np.int64]:
-    """Return (first row, address, end row) of each segment.
+class SegmentTables:
+    """Where rows lie, as kernels take it: ``(n, 3)`` int64 first row, address, end row.
 
-    The last one made for a single segment is kept: it costs 2 µs, a twentieth of a search.
+    The last table made for a single segment is kept: making one costs 2 µs, a twentieth of a
+    search.
     """
-    global _last
-    if len(segments) == 1:
-        first_row, vectors = segments[0]
-        seen, table = _last
-        if seen() is vectors and table[0, 0] == first_row:
-            return table
-        address = vectors.__array_interface__["data"][0]
-        table = np.array([(first_row, address, first_row + len(vectors))], dtype=np.int64)
-        _last = weakref.ref(vectors), table
+
+    def __init__(self) -> None:
+        self._last: tuple[Callable[[], Any], NDArray[np.int64]] = (
+            lambda: None,
+            np.empty((1, 3), np.int64),
+        )
+
+    def of(self, segments: Sequence[Segment]) -> NDArray[np.int64]:
+        """Return the table of some segments; it does not keep their vectors alive."""
+        if len(segments) == 1:
+            first_row, vectors = segments[0]
+            seen, table = self._last
+            if seen() is vectors and table[0, 0] == first_row:
+                return table
+        table = np.array(
+            [
+                (first, part.__array_interface__["data"][0], first + len(part))
+                for first, part in segments
+            ],
+            dtype=np.int64,
+        )
+        if len(segments) == 1:
+            self._last = weakref.ref(segments[0].vectors), table
         return table
-    lines = [
-        (first, part.__array_interface__["data"][0], first + part.shape[0])
-        for first, part in segments
-    ]
-    return np.array(lines, dtype=np.int64)
-
-
-_last: tuple[Callable[[], Any], NDArray[np.int64]] = (lambda: None, np.empty((1, 3), np.int64))

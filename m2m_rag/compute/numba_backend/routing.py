@@ -114,6 +114,12 @@ def find_cut(values: F32, wanted: int) -> Any:
     return low
 
 
+@kernel(inlined=True)
+def _bin_of(high: Any, key: Any, factor: Any, last: int) -> Any:
+    place = (high - key) * factor
+    return np.int64(place) if place < np.float32(last) else np.int64(last)
+
+
 @kernel()
 def sort_by_key(keys: F32, numbers: Any, bins: Any, order: Any) -> None:
     """Write the positions of `keys` to `order`, largest key first, ties to the lower number.
@@ -128,11 +134,11 @@ def sort_by_key(keys: F32, numbers: Any, bins: Any, order: Any) -> None:
     factor = np.float32(last) / (high - low) if high > low else np.float32(0.0)
     bins[:] = 0
     for i in range(n):
-        bins[min(np.int64((high - keys[i]) * factor), last) + 1] += 1
+        bins[_bin_of(high, keys[i], factor, last) + 1] += 1
     for b in range(last + 1):
         bins[b + 1] += bins[b]
     for i in range(n):
-        b = min(np.int64((high - keys[i]) * factor), last)
+        b = _bin_of(high, keys[i], factor, last)
         order[bins[b]] = i
         bins[b] += 1
     for i in range(1, n):
@@ -241,6 +247,7 @@ def route(
             for byte in range(0, padded, LINE):
                 prefetch(np.uint64(ahead + byte))
         inner = dot_int8(rotated, np.uint64(fields[_FINE] + padded * number), padded)
-        keys[i] = inner * facts[_KEY_SCALE * n_fine + number] + facts[_KEY_BIAS * n_fine + number]
+        key = inner * facts[_KEY_SCALE * n_fine + number] + facts[_KEY_BIAS * n_fine + number]
+        keys[i] = min(max(key, -LARGE), LARGE) if key == key else -LARGE
     sort_by_key(keys[:found], numbers[:found], bins, order[:found])
     return found

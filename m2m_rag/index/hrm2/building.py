@@ -114,7 +114,7 @@ def build(
     chosen = np.sort(generator.choice(len(rows), size, replace=False))
     sample = space.enter(take(segments, rows[chosen]), backend)
     check()
-    fine = train(sample, n_fine, n_coarse, settings, backend)
+    fine = train(sample, n_fine, n_coarse, settings, backend, check)
     check()
     members, fine = assign_all(segments, rows, fine, space, backend, check)
     clusters = lay_out(segments, rows, members, fine, space, backend, check)
@@ -152,7 +152,12 @@ def make_space(
 
 
 def train(
-    sample: FloatArray, n_fine: int, n_coarse: int, settings: Settings, backend: BuildBackend
+    sample: FloatArray,
+    n_fine: int,
+    n_coarse: int,
+    settings: Settings,
+    backend: BuildBackend,
+    check: Callable[[], None],
 ) -> Fine:
     """Train the fine clusters on a sample, by two levels and one pass over all of them."""
     is_spherical = settings.metric != "l2"
@@ -164,6 +169,7 @@ def train(
         random_state=settings.seed,
         spherical=is_spherical,
         max_iter=TRAINING_PASSES,
+        check=check,
     )
     coarse = np.repeat(np.arange(n_coarse), np.diff(tree.first_fine))
     fine = Fine(tree.fine, coarse)

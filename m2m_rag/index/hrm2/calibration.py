@@ -50,7 +50,7 @@ class Curve(NamedTuple):
     Attributes
     ----------
     n_fine, n_rows
-        What the index had then.
+        Clusters and codes that the index had then.
     n_seen
         Real queries seen by then; 0 when members were measured.
     points
@@ -104,6 +104,8 @@ def plan(curve: Curve, recall: float, k: float, n_fine: int) -> Probe:
     n_fine
         Clusters now; more than were measured take as many more probes.
     """
+    if not curve.points:
+        return probe_of(n_fine, EPSILONS[-1], n_fine)
     ks = sorted({point.k for point in curve.points})
     best = [min(_reaching(curve, recall, each), key=lambda found: found[2]) for each in ks]
     n_probe, epsilon = float(best[0][0]), max(found[1] for found in best)
@@ -137,8 +139,18 @@ def default_probe(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) 
     return probe_of(affordable, EPSILONS[-1], n_fine)
 
 
+def can_reach(curve: Curve, recall: float, k: float) -> bool:
+    """Tell whether any probe that was measured reaches a recall, at the nearest k measured."""
+    if not curve.points:
+        return False
+    near = min({point.k for point in curve.points}, key=lambda each: abs(math.log(each / k)))
+    return max(point.recall for point in curve.points if point.k == near) >= recall
+
+
 def expected_recall(curve: Curve, probe: Probe, k: int) -> float:
-    """Return the recall that a probe is expected to have."""
+    """Return the recall that a probe is expected to have; NaN when nothing was measured."""
+    if not curve.points:
+        return math.nan
     ks = sorted({point.k for point in curve.points})
     near = min(ks, key=lambda each: abs(math.log(each / max(k, 1))))
     mine = [p for p in curve.points if p.k == near and p.epsilon == _nearest(probe.epsilon)]

@@ -18,6 +18,9 @@ from m2m_rag.compute.clustered import (
 from m2m_rag.index.hrm2.state import BuildBackend, Space
 from m2m_rag.quantization import to_int8
 
+LEAST_LENGTH = 2.0**-60
+"""Clusters of shorter vectors are ranked as if they were so long: the inverse stays a float32."""
+
 
 def describe(
     directions: FloatArray, lengths: ScoreArray, space: Space, backend: BuildBackend
@@ -38,7 +41,7 @@ def describe(
     else:
         facts[FACT.norm2][facts[FACT.norm2] == 0.0] = 1.0  # nothing lies along a zero centroid
     if space.metric == "dot":
-        shown = np.where(lengths > 0.0, lengths, 1.0)
+        shown = np.where(lengths > 0.0, np.maximum(lengths, LEAST_LENGTH), 1.0)
         facts[FACT.key_scale] *= shown
         facts[FACT.length] /= shown
     return levels, facts

@@ -8,7 +8,7 @@ arrays of one entry a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +51,14 @@ def limits_of(sizes: NumberArray, mean: float) -> NumberArray:
 
 def extend(
     state: State, segments: Sequence[Segment], stop: int, alive: MaskArray | None, seed: int,
-    backend: BuildBackend,
+    backend: BuildBackend, check: Callable[[], None] = lambda: None,
 ) -> State:  # fmt: skip
     """Take in the rows from `n_indexed` to the last whole group below `stop`.
 
     `alive` has one bool a row; dead rows are left out.
     """
     for first in range(state.n_indexed, stop - stop % GROUP, GROUP):
+        check()
         last = first + GROUP - first % GROUP
         rows = np.arange(first, last)
         state = insert(state, segments, rows if alive is None else rows[alive[rows]], backend)
@@ -194,6 +195,8 @@ def _put(
             codes.share[mine],
         )
         put_codes(cells.codes(number), places, part, offset[mine])
+        end = int(sizes[number])  # what an attempt that failed may have left behind goes
+        cells.rows(number)[end : LANES * -(-end // LANES)] = -1
     return _tidied(clusters._replace(cells=cells, sizes=sizes, facts=facts))
 
 

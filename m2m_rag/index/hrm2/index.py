@@ -30,7 +30,7 @@ REMEASURE_SEEN = 8
 REMEASURE_GROWTH = 1.25
 """Recall is measured again when the index has grown to so many times the rows measured on."""
 PURGE_SHARE = 0.05
-"""Dead rows since the last purge, as a share of all, above which they are taken out."""
+"""Dead rows since the last purge, as a share of the codes, above which they are taken out."""
 
 
 class HRM2Index(Searching):
@@ -107,7 +107,9 @@ class HRM2Index(Searching):
                 len(rows), 0 if alive is None else int(np.count_nonzero(~alive[:stop])),
                 NO_CURVE,
             )  # fmt: skip
+            self._state = state
             self._state = state._replace(curve=self._measure(state, segments, rows, check))
+            self.flat = FlatIndex(self._backend, self.settings.metric)  # drops 8 bytes a row
 
     def extend(
         self,
@@ -125,11 +127,14 @@ class HRM2Index(Searching):
                 return False
             stop = segments[-1].first_row + len(segments[-1].vectors)
             before = state
-            state = growing.extend(state, segments, stop, alive, self.settings.seed, self._backend)
+            state = growing.extend(
+                state, segments, stop, alive, self.settings.seed, self._backend, check
+            )
             if alive is not None:
                 n_dead = int(np.count_nonzero(~alive[: state.n_indexed]))
-                if n_dead > state.n_purged + PURGE_SHARE * state.n_indexed + growing.GROUP:
+                if n_dead > self._purge_bound(state):
                     state = growing.purge(state, segments, alive, n_dead, self._backend)
+            self._state = state  # what follows may be interrupted
             if self._wants_measuring(state):
                 rows = np.arange(state.n_indexed)
                 rows = rows if alive is None else rows[alive[rows]]
@@ -154,12 +159,18 @@ class HRM2Index(Searching):
         state = self._state
         if state is None:
             return False
-        bound = state.n_purged + PURGE_SHARE * state.n_indexed + growing.GROUP
+        bound = self._purge_bound(state) + growing.GROUP  # so many may be dead beyond the index
         return n_dead > bound or self.wants_rebuild(n_live) or self._wants_measuring(state)
+
+    @staticmethod
+    def _purge_bound(state: State) -> float:
+        """Return how many rows may be dead before the dead ones are taken out."""
+        n_codes = int(state.clusters.sizes.sum())
+        return state.n_purged + PURGE_SHARE * n_codes + growing.GROUP
 
     def _wants_measuring(self, state: State) -> bool:
         curve, seen = state.curve, self.log.n_seen
-        if int(state.clusters.sizes.sum()) > REMEASURE_GROWTH * curve.n_rows:
+        if int(state.clusters.sizes.sum()) > REMEASURE_GROWTH * max(curve.n_rows, growing.GROUP):
             return True
         return seen >= max(CAPACITY, REMEASURE_SEEN * curve.n_seen)
 

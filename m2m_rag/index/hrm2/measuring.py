@@ -69,6 +69,8 @@ def measure(
 
     Measured with `queries`, or with a sample of the rows, each without itself as an answer.
     """
+    if not len(rows):
+        return Curve(len(clusters.fine), 0, 0, [])
     if queries is None:
         generator = np.random.default_rng(seed)
         own = np.sort(generator.choice(rows, min(QUERIES, len(rows)), replace=False))
@@ -77,7 +79,8 @@ def measure(
         own = np.full(len(queries), -1)
     n_fine = len(clusters.fine)
     points = []
-    allowed = np.zeros(n_indexed, dtype=np.bool_)
+    n_rows = segments[-1].first_row + len(segments[-1].vectors)
+    allowed = np.zeros(n_rows, dtype=np.bool_)
     allowed[rows] = True
     truth = exact(
         segments, n_indexed, queries, KS[-1][0] + 1, clusters.metric, allowed, backend, check
@@ -107,7 +110,7 @@ def measure(
                 is_flat = len(points) > 1 and recall - points[-2].recall < LEAST_GAIN
                 if recall >= ENOUGH or (is_flat and n_probe > DEEP):
                     break
-    return Curve(n_fine, len(rows), 0, points)
+    return Curve(n_fine, int(clusters.sizes.sum()), 0, points)
 
 
 def exact(

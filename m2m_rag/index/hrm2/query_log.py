@@ -13,7 +13,7 @@ from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray
 
 CAPACITY = 128
-"""Queries kept, as float16: about a byte a row at 100,000 × 384."""
+"""Queries kept: two bytes a row at 100,000 × 384."""
 
 
 class QueryLog:
@@ -25,7 +25,7 @@ class QueryLog:
     def __init__(self, seed: int = 0) -> None:
         self.n_seen = 0
         self._next = 0
-        self._kept: list[np.ndarray[tuple[int], np.dtype[np.float16]]] = []
+        self._kept: list[FloatArray] = []
         self._generator = np.random.default_rng(seed)
         self._lock = ForkSafeLock()
 
@@ -36,9 +36,9 @@ class QueryLog:
             return
         with self._lock:
             if len(self._kept) < CAPACITY:
-                self._kept.append(query.astype(np.float16))
+                self._kept.append(query.copy())
                 return
-            self._kept[int(self._generator.integers(CAPACITY))] = query.astype(np.float16)
+            self._kept[int(self._generator.integers(CAPACITY))] = query.copy()
             gap = self._generator.geometric(CAPACITY / (self.n_seen + 1))
             self._next = self.n_seen + int(gap)
 
@@ -48,6 +48,6 @@ class QueryLog:
         return sum(query.nbytes for query in self._kept)
 
     def sample(self) -> FloatArray:
-        """Return the sample as ``(n, d)`` float32; lengths are lost, directions stay."""
+        """Return the sample as ``(n, d)`` float32."""
         with self._lock:
-            return np.stack(self._kept).astype(np.float32)
+            return np.stack(self._kept)

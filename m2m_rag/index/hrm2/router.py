@@ -3,7 +3,8 @@
 Three ways lead to an answer: probing clusters to a recall, exact search through the codes, and
 exact search over the allowed rows one by one. With a filter that leaves m of n rows, the best k of
 them are about as far apart as the best k n / m of all, so as many clusters have to be probed as
-for that many results; reading the m rows costs m reads. The cheaper way is taken.
+for that many results; reading the m rows costs m reads. The cheaper way is taken. A recall that no
+probe reached when it was measured is answered exactly.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from m2m_rag.compute.clustered import LOD, Probe
 from m2m_rag.index.hrm2.calibration import (
     CLUSTER_COST,
     CODE_COST,
+    LEAST_TARGET,
     QUERY_COST,
     ROW_COST,
     VECTOR_COST,
     Curve,
+    can_reach,
     default_probe,
     plan,
     probe_of,
@@ -73,6 +76,8 @@ def choose(
     share = n_allowed / n_rows
     if lod == 2:
         return Route("chosen" if share < 0.25 else "exact", None)
+    if n_probe is None and not can_reach(curve, LEAST_TARGET if recall is None else recall, k):
+        return Route("exact", None)
     if recall is None:
         probe = default_probe(curve, k, share, n_rows, n_fine)
     else:

@@ -134,10 +134,17 @@ def load(
                 return None
             raw = np.memmap(stream, dtype=np.uint8, mode="r").view(np.ndarray)
         arrays = _arrays(raw, _begin(length), header["arrays"])
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+        return _state(header, arrays, settings, backend)
+    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
         raise CorruptError(
             f"{path} is damaged: {error}. Delete it; the index is derived."
         ) from error
+
+
+def _state(
+    header: dict[str, Any], arrays: dict[str, Any], settings: Settings, backend: BuildBackend
+) -> State:
+    """Put a state together from what a file holds."""
     n_blocks = -(-arrays["sizes"] // LANES)
     first = np.cumsum(n_blocks) - n_blocks
     n_fine = len(arrays["sizes"])

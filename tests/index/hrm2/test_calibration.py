@@ -74,5 +74,9 @@ def test_the_router():
     assert choose(curve(), 100_000, 8, 10, **asked).kind == "chosen"
     assert choose(curve(), 100_000, 100_000, 10, **{**asked, "lod": 2}).kind == "exact"
     assert choose(curve(), 100_000, 90, 10, **{**asked, "lod": 2}).kind == "chosen"
+    assert choose(curve(), 100_000, 100_000, 10, **{**asked, "recall": 0.999}).kind == "exact"
+    empty = Curve(N_FINE, 0, 0, [])
+    assert choose(empty, 100_000, 100_000, 10, **asked).kind == "exact"
+    assert plan(empty, 0.9, 10, N_FINE).n_probe == N_FINE
     forced = choose(curve(), 100_000, 100_000, 10, **{**asked, "n_probe": 7})
     assert forced.probe == probe_of(7, forced.probe.epsilon, N_FINE)

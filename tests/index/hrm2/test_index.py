@@ -151,3 +151,34 @@ def test_degenerate_data(kind):
         rows, scores = index.search(query, 20, segments)
         assert len(set(rows[0].tolist())) == 20
         assert np.isfinite(scores[0]).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("exponent", [-140, -70, 55])
+def test_tiny_and_huge_vectors_are_answered(metric, exponent):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1500, 16)).astype(np.float32)
+    vectors[:700] *= np.float32(2.0) ** np.float32(exponent)
+    segments = [Segment(0, vectors)]
+    index = HRM2Index(get_backend("numba"), metric)
+    index.build(segments)
+    queries = vectors[690:710] * np.float32(1.01)
+    for lod in (0, 1):
+        rows, scores = index.search(queries, 10, segments, lod=lod)
+        assert all(len(set(each.tolist())) == 10 for each in rows)
+        assert all(np.isfinite(each).all() for each in scores)
+    rows, _ = index.search(queries, 10, segments, lod=2)
+    flat, _ = index.flat.search(queries, 10, segments)
+    assert [a.tolist() for a in rows] == [b.tolist() for b in flat]
+
+
+def test_long_queries_are_logged_as_they_are():
+    vectors = 1e5 * clustered(1024, 32)
+    segments = [Segment(0, vectors)]
+    index = HRM2Index(get_backend("numba"), "dot")
+    index.build(segments)
+    for query in vectors[:140]:
+        index.search(query[None], 10, segments)
+    assert index.extend(segments)
+    assert index.stats()["measured_on"] == "queries"
+    assert index.stats()["estimated_recall"] > 0.9
