@@ -154,7 +154,6 @@ def _pointer_to(kind: Any) -> Any:
 as_float32s = _pointer_to(types.float32)
 as_int32s = _pointer_to(types.int32)
 as_int8s = _pointer_to(types.int8)
-as_bytes = _pointer_to(types.uint8)
 as_addresses = _pointer_to(types.uint64)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from m2m_rag._forking import ForkSafeLock
 from m2m_rag._threads import even_slices, in_parallel
 from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment
 from m2m_rag.compute.base import ComputeBackend
@@ -36,7 +35,6 @@ class Searching:
     log: QueryLog
     _backend: ComputeBackend
     _state: State | None
-    _growing: ForkSafeLock
     _routes: tuple[Curve, dict[Any, Route]]
 
     def search(

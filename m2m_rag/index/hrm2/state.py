@@ -19,27 +19,15 @@ from m2m_rag._types import (
     RowArray,
     ScoreArray,
 )
-from m2m_rag.compute.clustered import FACT, Clusters, Codes, NumberArray
+from m2m_rag.compute.clustered import FACT, Clusters, NumberArray
 from m2m_rag.index.hrm2.calibration import Curve
 from m2m_rag.quantization import Rotation
+from m2m_rag.quantization.rabitq import Encoder
+from m2m_rag.quantization.rotation import Rotator
 
 
-class BuildBackend(ClusterBackend, Protocol):
+class BuildBackend(ClusterBackend, Rotator, Encoder, Protocol):
     """What building needs of a compute backend (`m2m_rag.compute.base` specifies it)."""
-
-    def rotate(self, vectors: FloatArray, signs: FloatArray, order: NumberArray) -> FloatArray:
-        """Return the rotated vectors."""
-        ...
-
-    def encode(
-        self,
-        rotated: FloatArray,
-        centroids: FloatArray,
-        labels: RowArray,
-        along: FloatArray | None = None,
-    ) -> Codes:
-        """Return the codes of rotated vectors."""
-        ...
 
     def squared_norms(self, vectors: FloatArray) -> ScoreArray:
         """Return the squared norms of the rows."""
@@ -98,7 +86,7 @@ class Space(NamedTuple):
 
     def rotate(self, entered: FloatArray, backend: BuildBackend) -> FloatArray:
         """Rotate what `enter` returned."""
-        return backend.rotate(entered, self.rotation.signs, self.rotation.order)
+        return self.rotation.apply(entered, backend)
 
 
 class State(NamedTuple):
