@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m_rag._types import FloatArray
-from m2m_rag.compute.base import MIX_LANES, mix_window
 from m2m_rag.compute.clustered import WORD_BITS
+from m2m_rag.compute.clustered_base import MIX_LANES, mix_window
 
 LEAST_ROUNDS = 4
 

@@ -10,8 +10,8 @@ import pytest
 
 from m2m_rag._types import METRICS, Segment
 from m2m_rag.compute import get_backend
-from m2m_rag.compute.base import mix_window
 from m2m_rag.compute.clustered import Codes, Probe, empty_blocks, put_codes
+from m2m_rag.compute.clustered_base import mix_window
 from m2m_rag.index.hrm2.building import build
 from m2m_rag.index.hrm2.state import Settings
 from m2m_rag.quantization import Rotation
@@ -187,17 +187,44 @@ class ClusteredSearchContract:
             assert [row for _, row in order] == found.tolist()
 
     def test_more_probes_never_lose_a_row(self, backend, metric):
+        """No row at all where the bound holds, and on average none where it is narrow."""
         vectors, queries, segments, packed, clusters = self.indexed(backend, metric, n=2000)
         n_fine = len(clusters.fine)
         truth = [{row for row, _ in e} for e in self.expected(queries, vectors, 5, metric)]
-        before = [0] * len(queries)
-        for n_probe in (1, 2, 4, 8, 20, 60, n_fine):
-            rows, _, _ = backend.search_clusters(
-                packed, segments, 2000, queries, 5, Probe(n_probe, n_fine, 1.0)
-            )
-            found = [len(t & set(r.tolist())) for t, r in zip(truth, rows, strict=True)]
-            assert all(a >= b for a, b in zip(found, before, strict=True))
-            before = found
+        deeper = [(n, -np.inf) for n in (1, 2, 4, 8, 20, 60, n_fine)]
+        lower = [(n_fine, -0.1 * t) for t in range(0, 30, 3)]
+        for epsilon in (6.0, 1.0):
+            for probes in (deeper, lower):
+                before = [0] * len(queries)
+                for n_probe, threshold in probes:
+                    probe = Probe(n_probe, n_fine, epsilon, threshold)
+                    rows, _, _ = backend.search_clusters(packed, segments, 2000, queries, 5, probe)
+                    found = [len(t & set(r.tolist())) for t, r in zip(truth, rows, strict=True)]
+                    if epsilon == 6.0:
+                        assert all(a >= b for a, b in zip(found, before, strict=True))
+                    assert sum(found) >= sum(before)
+                    before = found
+                if epsilon == 6.0:
+                    assert sum(before) >= 5 * len(queries) - 1
+
+    def test_a_threshold_leaves_out_the_least_promising(self, backend, metric):
+        _, queries, segments, packed, clusters = self.indexed(backend, metric, n=2000)
+        n_fine = len(clusters.fine)
+        before = set(range(n_fine))
+        for threshold in (-np.inf, -1.0, -0.5, 0.0, np.inf):
+            probe = Probe(n_fine, n_fine, 2.0, threshold)
+            args = (packed, segments, 2000, queries[0], 5, probe)
+            probed = backend.probed_clusters(*args).tolist()
+            assert backend.probed_clusters(*args, codes_only=True).tolist() == probed
+            assert set(probed) <= before
+            assert len(set(probed)) == len(probed)
+            work = backend.search_clusters(packed, segments, 2000, queries[:1], 5, probe)[2][0]
+            assert work.clusters == len(probed)
+            before = set(probed)
+            if threshold == -np.inf:
+                assert len(probed) == n_fine
+        route, _ = backend.route_clusters(packed, queries[0], probe)
+        assert probed == route[: len(probed)].tolist()  # the pilot alone
 
     def test_codes_alone_find_less_than_vectors(self, backend, metric):
         vectors, queries, segments, packed, clusters = self.indexed(backend, metric, n=2000)
@@ -227,7 +254,12 @@ class ClusteredSearchContract:
         _, queries, segments, packed, clusters = self.indexed(backend, metric, n=2000)
         reference = get_backend("numpy")
         for codes_only in (False, True):
-            for probe in (Probe(3, 9, 1.2), Probe(12, 20, 2.0)):
+            for probe in (
+                Probe(3, 9, 1.2),
+                Probe(12, 20, 2.0),
+                Probe(40, 60, 1.5, -0.4),
+                Probe(40, 60, 1.5, -0.4, share=0.3),
+            ):
                 mine = backend.search_clusters(
                     packed, segments, 2000, queries, 10, probe, codes_only=codes_only
                 )

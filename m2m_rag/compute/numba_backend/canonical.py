@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.intrinsics import as_float32s
 from m2m_rag.compute.numba_backend.packing import COSINE, DOT, L2
-from m2m_rag.compute.numba_backend.probing import address_of
+from m2m_rag.compute.numba_backend.vectors import address_of
 
 F32 = NDArray[np.float32]
 

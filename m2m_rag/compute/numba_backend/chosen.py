@@ -16,19 +16,18 @@ from m2m_rag.compute.numba_backend.canonical import canonical
 from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.distances import squared_norms
 from m2m_rag.compute.numba_backend.packing import COSINE, L2
-from m2m_rag.compute.numba_backend.probing import (
+from m2m_rag.compute.numba_backend.topk import candidates
+from m2m_rag.compute.numba_backend.vectors import (
+    TINY_NORM2,
     address_of,
     ask,
     dot_and_norm2,
     squared_distance,
 )
-from m2m_rag.compute.numba_backend.topk import candidates
 
 F32 = NDArray[np.float32]
 AHEAD = 4
 """Rows prefetched ahead of being read."""
-LEAST_NORM2 = np.float32(2.0**-100)
-"""Squared norms below: float32 sums underflow, and the row is always scored canonically."""
 
 
 @kernel()
@@ -53,7 +52,7 @@ def _values(
             scale = np.float32(length) * norm
             values[i] = inner / scale if scale > np.float32(0.0) else np.float32(0.0)
             errors[i] = off
-            if (norm2 < LEAST_NORM2 or length < 2.0**-50) and norm2 > np.float32(0.0):
+            if (norm2 < TINY_NORM2 or length < 2.0**-50) and norm2 > np.float32(0.0):
                 values[i] = np.float32(np.nan)
             if norm2 == np.float32(0.0):
                 values[i] = np.float32(np.nan)

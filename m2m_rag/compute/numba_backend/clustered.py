@@ -16,7 +16,7 @@ from m2m_rag._types import (
     Segment,
     WordArray,
 )
-from m2m_rag.compute.base import ComputeBackend, mix_window
+from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.compute.clustered import (
     LANES,
     ByteArray,
@@ -26,10 +26,12 @@ from m2m_rag.compute.clustered import (
     Probe,
     Work,
 )
+from m2m_rag.compute.clustered_base import mix_window
 from m2m_rag.compute.numba_backend import codes, searching
 from m2m_rag.compute.numba_backend.chosen import search_rows
 from m2m_rag.compute.numba_backend.compiling import announce
 from m2m_rag.compute.numba_backend.packing import Packed, SegmentTables, pack
+from m2m_rag.compute.numba_backend.pool import CLUSTERS, PROBED
 
 EXACT_PROBES = 64
 """Clusters probed first in an exact search, to find a bar."""
@@ -99,24 +101,56 @@ class ClusteredSearch(ComputeBackend):
         codes_only: bool = False,
     ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
         """See `ComputeBackend.search_clusters`."""
+        work = np.zeros((len(queries), PROBED), dtype=np.int64)
+        rows, scores = self._search(
+            packed, segments, n_indexed, queries, k, probe, allowed, codes_only, work
+        )
+        return _unpacked(rows, scores, work)
+
+    def probed_clusters(
+        self,
+        packed: Packed,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        query: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None = None,
+        *,
+        codes_only: bool = False,
+    ) -> RowArray:
+        """See `ComputeBackend.probed_clusters`."""
+        work = np.zeros((1, PROBED + len(packed.clusters.fine)), dtype=np.int64)
+        self._search(packed, segments, n_indexed, query[None], k, probe, allowed, codes_only, work)
+        return work[0, PROBED : PROBED + int(work[0, CLUSTERS])]
+
+    def _search(
+        self,
+        packed: Packed,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        queries: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None,
+        codes_only: bool,
+        work: RowArray,
+    ) -> tuple[RowArray, ScoreArray]:
         rows = np.empty((len(queries), k), dtype=np.int64)
         scores = np.empty((len(queries), k))
-        work = np.zeros((len(queries), 4), dtype=np.int64)
         searching.search(
             queries,
             packed.numbers,
             self._tables.of(segments),
             n_indexed,
             _ALL if allowed is None else allowed,
-            probe.n_probe,
-            probe.n_candidates,
-            probe.epsilon,
+            *probe,
             codes_only,
             rows,
             scores,
             work,
         )
-        return _unpacked(rows, scores, work)
+        return rows, scores
 
     def search_exactly(
         self,
@@ -130,7 +164,7 @@ class ClusteredSearch(ComputeBackend):
         """See `ComputeBackend.search_exactly`."""
         rows = np.empty((len(queries), k), dtype=np.int64)
         scores = np.empty((len(queries), k))
-        work = np.zeros((len(queries), 4), dtype=np.int64)
+        work = np.zeros((len(queries), PROBED), dtype=np.int64)
         searching.search_exactly(
             queries,
             packed.numbers,

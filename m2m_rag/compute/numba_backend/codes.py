@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag.compute.base import MIX_LANES
 from m2m_rag.compute.clustered import WORD_BITS
+from m2m_rag.compute.clustered_base import MIX_LANES
 from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.intrinsics import bit_of_bytes, butterfly, scan_block
 

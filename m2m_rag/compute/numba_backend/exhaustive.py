@@ -31,23 +31,21 @@ from m2m_rag.compute.numba_backend.intrinsics import (
     as_int32s,
     scan_block_finely,
 )
-from m2m_rag.compute.numba_backend.packing import FIELD, L2
-from m2m_rag.compute.numba_backend.probing import (
-    CODES,
-    VECTORS,
-    address_of,
-    aim,
-    ask,
-    is_wanted,
-    push,
-    value_of,
+from m2m_rag.compute.numba_backend.packing import (
+    FIELD,
+    L2,
+    RECORD_BLOCKS,
+    RECORD_COUNT,
+    RECORD_ROWS,
 )
+from m2m_rag.compute.numba_backend.pool import CODES, VECTORS, push
+from m2m_rag.compute.numba_backend.probing import aim, is_wanted, record_of
 from m2m_rag.compute.numba_backend.routing import dot_int8
+from m2m_rag.compute.numba_backend.vectors import address_of, ask, value_of
 
 F32 = NDArray[np.float32]
 _METRIC, _DIMENSION, _PADDED, _N_FINE = FIELD.metric, FIELD.dimension, FIELD.padded, FIELD.n_fine
-_BLOCK_BYTES, _FACTS, _FINE = FIELD.block_bytes, FIELD.facts, FIELD.fine
-_BLOCKS, _ROWS, _SIZES = FIELD.blocks, FIELD.rows, FIELD.sizes
+_BLOCK_BYTES, _TABLE, _FINE = FIELD.block_bytes, FIELD.table, FIELD.fine
 _NOTHING = np.float32(0.0)
 _KEY_SCALE, _LENGTH, _NORM2 = FACT.key_scale, FACT.length, FACT.norm2
 _SIGN_SUM, _SHARE = FACT.sign_sum, FACT.share
@@ -82,32 +80,30 @@ def sweep_all(
     n_fine, padded = fields[_N_FINE], fields[_PADDED]
     block_bytes, row_bytes = fields[_BLOCK_BYTES], 4 * fields[_DIMENSION]
     n_words = padded // WORD_BITS
-    facts = as_float32s(np.uint64(fields[_FACTS]))
-    blocks = as_addresses(np.uint64(fields[_BLOCKS]))
-    lanes = as_addresses(np.uint64(fields[_ROWS]))
-    sizes = as_int32s(np.uint64(fields[_SIZES]))
     step = quantise(rotated, length, FINE_SPACING, FINE_PLANES, levels, planes)
     missing = np.float32(2.0 * _missing(rotated, levels, step, FINE_PLANES) * (1.0 + 1e-6))
     norm2 = np.float32(length * length)
     planes_at, estimates_at = np.uint64(planes.ctypes.data), np.uint64(estimates.ctypes.data)
     n_read, n_done = 0, 0
     for number in range(n_fine):
-        n_blocks = (np.int64(sizes[number]) + LANES - 1) // LANES
+        record = record_of(fields[_TABLE], number)
+        facts, places = as_float32s(record), as_addresses(record)
+        n_blocks = np.int64(as_int32s(record)[RECORD_COUNT])
         inner = dot_int8(rotated, np.uint64(fields[_FINE] + padded * number), padded)
-        base = inner * facts[_KEY_SCALE * n_fine + number] * facts[_LENGTH * n_fine + number]
-        along, base, distance2 = aim(base, facts[_NORM2 * n_fine + number], norm2, fields[_METRIC])
+        base = inner * facts[_KEY_SCALE] * facts[_LENGTH]
+        along, base, distance2 = aim(base, facts[_NORM2], norm2, fields[_METRIC])
         distance = np.sqrt(max(distance2, _NOTHING) + slack)
-        share = np.float64(facts[_SHARE * n_fine + number]) * (1.0 - 1e-6)
+        share = np.float64(facts[_SHARE]) * (1.0 - 1e-6)
         spread = np.sqrt(share * (1.0 - share)) if share > 0.5 else 0.5
         reach = np.float32(spread * np.sqrt(padded) * (1.0 + 1e-5)) * distance + missing
         rest = np.float32(1.0 - share)
-        sign_sum = facts[_SIGN_SUM * n_fine + number]
+        sign_sum = facts[_SIGN_SUM]
         if fields[_METRIC] != L2:
-            sign_sum *= abs(along) / facts[_NORM2 * n_fine + number]
-        of_lane = as_int32s(lanes[number])
+            sign_sum *= abs(along) / facts[_NORM2]
+        of_lane = as_int32s(places[RECORD_ROWS])
         work[CODES] += LANES * n_blocks
         for b in range(n_blocks):
-            block = blocks[number] + np.uint64(b * block_bytes)
+            block = places[RECORD_BLOCKS] + np.uint64(b * block_bytes)
             scan_block_finely(
                 block, planes_at, n_words, step, _NOTHING, along, base, _NOTHING, estimates_at
             )

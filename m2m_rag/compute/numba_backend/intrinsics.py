@@ -19,8 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from m2m_rag.compute.base import MIX_LANES
 from m2m_rag.compute.clustered import FINE_PLANES, LANES, PLANES, WORD_BITS
+from m2m_rag.compute.clustered_base import MIX_LANES
 
 _tools: Any = cgutils
 _types: Any = types

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m_rag._types import METRICS, Segment
-from m2m_rag.compute.base import mix_window
-from m2m_rag.compute.clustered import LANES, WORD_BITS, Clusters, block_bytes
+from m2m_rag.compute.clustered import FACT, LANES, WORD_BITS, Clusters, block_bytes
+from m2m_rag.compute.clustered_base import mix_window
 
 
 class Fields(NamedTuple):
@@ -39,14 +39,19 @@ class Fields(NamedTuple):
     centroid_blocks: int = 15
     centroid_slots: int = 16
     fine: int = 17
-    facts: int = 18
-    blocks: int = 19
-    rows: int = 20
-    sizes: int = 21
-    lengths: int = 22
+    table: int = 18
+    lengths: int = 19
 
 
 FIELD = Fields()
+RECORD = np.dtype(
+    [("facts", np.float32, len(FACT)), ("blocks", np.uint64), ("rows", np.uint64),
+     ("n_blocks", np.int32), ("unused", np.uint8, 12)]
+)  # fmt: skip
+"""What a search needs of a fine cluster, in one cache line: its facts, where its blocks and rows
+begin, and how many blocks are in use. Read from six arrays, that took 50 ns longer a cluster."""
+RECORD_BYTES, RECORD_BLOCKS, RECORD_ROWS, RECORD_COUNT = 64, 4, 5, 12
+"""Size of a record, and the places of its fields counted in units of their own size."""
 COSINE, DOT, L2 = (METRICS.index(name) for name in ("cosine", "dot", "l2"))
 
 
@@ -60,7 +65,12 @@ class Packed(NamedTuple):
 
 def pack(clusters: Clusters) -> Packed:
     """Pack a state."""
-    blocks, rows = clusters.cells.addresses()
+    records = np.zeros(len(clusters.fine) + 1, dtype=RECORD)
+    shift = (-records.ctypes.data % RECORD_BYTES) // 4
+    table = records.view(np.float32)[shift : shift + 16 * len(clusters.fine)].view(RECORD)
+    table["facts"] = clusters.facts.T
+    table["blocks"], table["rows"] = clusters.cells.addresses()
+    table["n_blocks"] = -(-clusters.sizes // LANES)
     lengths = np.array([clusters.spread, clusters.reach], dtype=np.float32)
     n_words = clusters.signs.shape[1] // WORD_BITS
     values = {
@@ -84,10 +94,7 @@ def pack(clusters: Clusters) -> Packed:
         "centroid_blocks": clusters.centroid_blocks,
         "centroid_slots": clusters.centroid_slots,
         "fine": clusters.fine,
-        "facts": clusters.facts,
-        "blocks": blocks,
-        "rows": rows,
-        "sizes": clusters.sizes,
+        "table": table,
         "lengths": lengths,
     }
     numbers = np.zeros(len(FIELD), dtype=np.int64)
@@ -97,7 +104,7 @@ def pack(clusters: Clusters) -> Packed:
         if not array.flags.c_contiguous:
             raise ValueError(f"{name} must be C-contiguous, for kernels read it by its address")
         numbers[getattr(FIELD, name)] = array.ctypes.data
-    return Packed(clusters, numbers, (clusters, *arrays.values()))
+    return Packed(clusters, numbers, (clusters, records, *arrays.values()))
 
 
 class SegmentTables:

@@ -1,10 +1,10 @@
-"""Probing kernels: scan the clusters of a route, read what may belong to the best k.
+"""Probing kernels: choose the clusters of a route that promise most, scan them, pool their rows.
 
-Where a query's time goes at recall@10 of 0.95 (100,000 texts, d = 384, 40 µs): call from Python and
-query 5 µs, route 5, scan of 3,500 codes 8, some 50 vectors of 1.5 KB read from memory 12, the ten
-canonical scores 2, the rest waiting for codes in L3. What decided: vectors read one by one cost
-0.25 µs each, prefetched and read eight at a time half of that; without the pilot, everything in
-the first cluster is read (94 vectors instead of 50).
+Where a query's time goes at recall@10 of 0.95 (100,000 texts, d = 384, 36 µs in the kernel): route
+8 µs, scan of 2,900 codes 8, some 30 vectors of 1.5 KB read from memory 10, the ten canonical scores
+2, the rest a cluster's start (0.1) and what the clusters chosen among cost. A block of codes takes
+16 ns even when it lies in the cache: 75 vector instructions, so asking memory for the next
+cluster's codes ahead changed nothing.
 """
 
 from __future__ import annotations
@@ -14,86 +14,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag.compute.clustered import FACT, LANES, PILOT_ROWS, QUEUE, WORD_BITS
+from m2m_rag.compute.clustered import (
+    FACT,
+    LANES,
+    RANK_PENALTY,
+    WORD_BITS,
+)
 from m2m_rag.compute.numba_backend.compiling import kernel
-from m2m_rag.compute.numba_backend.distances import SCAN_FLAGS
 from m2m_rag.compute.numba_backend.intrinsics import (
     as_addresses,
     as_float32s,
     as_int32s,
-    prefetch,
     scan_block,
 )
-from m2m_rag.compute.numba_backend.packing import COSINE, FIELD, L2
-from m2m_rag.compute.numba_backend.routing import LINE, dot
+from m2m_rag.compute.numba_backend.packing import (
+    FIELD,
+    L2,
+    RECORD_BLOCKS,
+    RECORD_BYTES,
+    RECORD_COUNT,
+    RECORD_ROWS,
+)
+from m2m_rag.compute.numba_backend.pool import CLUSTERS, CODES, push, read, read_pool
+from m2m_rag.compute.numba_backend.vectors import ask
 
 F32 = NDArray[np.float32]
-_METRIC, _DIMENSION, _PADDED, _N_FINE = FIELD.metric, FIELD.dimension, FIELD.padded, FIELD.n_fine
-_BLOCK_BYTES, _FACTS, _BLOCKS, _ROWS, _SIZES = (
-    FIELD.block_bytes, FIELD.facts, FIELD.blocks, FIELD.rows, FIELD.sizes
-)  # fmt: skip
+_METRIC, _DIMENSION, _PADDED = FIELD.metric, FIELD.dimension, FIELD.padded
+_BLOCK_BYTES, _TABLE = FIELD.block_bytes, FIELD.table
 _KEY_BIAS, _LENGTH, _NORM2 = FACT.key_bias, FACT.length, FACT.norm2
-CLUSTERS, CODES, VECTORS, ASKED = range(4)
-"""Positions in `work`: what a query cost, and what was put into the queue."""
-_NOTHING, _ANYTHING = np.float32(0.0), np.float32(np.inf)
+_MIDDLE, _WIDTH = FACT.middle, FACT.width
+_PENALTY = np.float32(RANK_PENALTY)
+_NOTHING = np.float32(0.0)
 _UNSEEN = np.float32(-np.inf)
-TINY_NORM2 = np.float32(2.0**-100)
-"""Squared norms below are computed again in float64: their float32 sums underflow."""
-
-
-@kernel(fastmath=SCAN_FLAGS, inlined=True)
-def dot_and_norm2(query: F32, address: Any, n: int) -> Any:
-    x = as_float32s(address)
-    total, norm2 = np.float32(0.0), np.float32(0.0)
-    for j in range(n):
-        total += query[j] * x[j]
-        norm2 += x[j] * x[j]
-    return total, norm2
-
-
-@kernel(fastmath=SCAN_FLAGS, inlined=True)
-def squared_distance(query: F32, address: Any, n: int) -> Any:
-    x = as_float32s(address)
-    total = np.float32(0.0)
-    for j in range(n):
-        difference = query[j] - x[j]
-        total += difference * difference
-    return total
-
-
-@kernel(inlined=True)
-def value_of(query: F32, used: F32, norm2: Any, address: Any, metric: int) -> Any:
-    """Return the value (see `m2m_rag.compute.clustered`) of the stored vector at the address.
-
-    `used` is the query as the index sees it, `norm2` its squared length.
-    """
-    n = query.shape[0]
-    if metric == COSINE:
-        inner, length2 = dot_and_norm2(used, address, n)
-        if length2 < TINY_NORM2:
-            x = as_float32s(address)
-            wide, wide2 = 0.0, 0.0
-            for j in range(n):
-                wide += np.float64(used[j]) * np.float64(x[j])
-                wide2 += np.float64(x[j]) * np.float64(x[j])
-            return np.float32(wide / np.sqrt(wide2)) if wide2 > 0.0 else np.float32(0.0)
-        return inner / np.sqrt(length2)
-    if metric == L2:
-        return (norm2 - squared_distance(query, address, n)) * np.float32(0.5)
-    return dot(query, address, n)
-
-
-@kernel(inlined=True)
-def address_of(row: Any, segments: Any, row_bytes: int) -> Any:
-    """Return where a row's vector lies: bisection over the segments."""
-    low, high = 0, segments.shape[0] - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if segments[middle, 0] <= row:
-            low = middle
-        else:
-            high = middle - 1
-    return np.uint64(segments[low, 1] + (row - segments[low, 0]) * row_bytes)
 
 
 @kernel(inlined=True)
@@ -103,64 +55,9 @@ def is_wanted(row: Any, n_rows: int, allowed: Any) -> Any:
 
 
 @kernel(inlined=True)
-def push(values: F32, rows: Any, value: Any, row: Any) -> None:
-    """Replace the least value of a heap."""
-    k = values.shape[0]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= k:
-            break
-        if child + 1 < k and values[child + 1] < values[child]:
-            child += 1
-        if value <= values[child]:
-            break
-        values[at], rows[at] = values[child], rows[child]
-        at = child
-    values[at], rows[at] = value, row
-
-
-@kernel(inlined=True)
-def _read(
-    row: Any, query: F32, used: F32, norm2: Any, fields: Any, segments: Any, values: F32,
-    rows: Any, work: Any,
-) -> None:  # fmt: skip
-    """Read a row's vector and keep it when it is among the best."""
-    address = address_of(row, segments, 4 * fields[_DIMENSION])
-    value = value_of(query, used, norm2, address, fields[_METRIC])
-    work[VECTORS] += 1
-    if value > values[0]:
-        push(values, rows, value, row)
-
-
-@kernel(inlined=True)
-def _read_queue(
-    query: F32, used: F32, norm2: Any, fields: Any, segments: Any, queue: Any, values: F32,
-    rows: Any, work: Any,
-) -> None:  # fmt: skip
-    """Read what is still waiting, oldest first."""
-    waiting = min(work[ASKED], QUEUE)
-    for i in range(work[ASKED] - waiting, work[ASKED]):
-        _read(queue[i % QUEUE], query, used, norm2, fields, segments, values, rows, work)
-    work[ASKED] = 0
-
-
-@kernel(inlined=True)
-def ask(row: Any, segments: Any, row_bytes: int) -> None:
-    address = address_of(row, segments, row_bytes)
-    for byte in range(0, row_bytes, LINE):
-        prefetch(address + np.uint64(byte))
-
-
-@kernel()
-def read_rows(
-    first: int, stop: int, query: F32, used: F32, norm2: Any, fields: Any, segments: Any,
-    allowed: Any, values: F32, rows: Any, work: Any,
-) -> None:  # fmt: skip
-    """Read rows `first` to `stop` - 1, those that the index does not hold yet."""
-    for row in range(first, stop):
-        if allowed.shape[0] == 0 or allowed[row]:
-            _read(row, query, used, norm2, fields, segments, values, rows, work)
+def record_of(table: Any, number: Any) -> Any:
+    """Return where a cluster's record begins."""
+    return np.uint64(table + RECORD_BYTES * number)
 
 
 @kernel(inlined=True)
@@ -197,106 +94,143 @@ def _sweep_codes(
 
 
 @kernel(inlined=True)
-def _sweep(
-    block: Any, lanes: Any, n_blocks: int, ahead: Any, ahead_blocks: int, fields: Any, planes: Any,
-    step: Any, along: Any, base: Any, reach: Any, slack: Any, bar: Any, ceiling: Any, query: F32,
-    used: F32, norm2: Any, segments: Any, allowed: Any, n_rows: int, estimates: F32, queue: Any,
-    values: F32, rows: Any, work: Any,
-) -> None:  # fmt: skip
-    """Read the rows of one cluster whose estimate plus bound passes the bar.
+def _collect(
+    block: Any, lanes: Any, n_blocks: int, fields: Any, planes: Any, step: Any, along: Any,
+    base: Any, reach: Any, slack: Any, query: F32, used: F32, norm2: Any, segments: Any,
+    allowed: Any, n_rows: int, estimates: F32, pool: Any, n_pool: int, queue: Any, values: F32,
+    rows: Any, work: Any,
+) -> int:  # fmt: skip
+    """Put the rows of one cluster whose estimate plus bound passes the bar into the pool.
 
-    The bar is the heap's least value, or `bar` where that is not NaN. Rows with estimates above
-    `ceiling` are left out. Meanwhile the next cluster's codes, at `ahead`, are prefetched.
+    Return how many are in it; a full pool is read.
     """
     n_words, block_bytes = fields[_PADDED] // WORD_BITS, fields[_BLOCK_BYTES]
-    row_bytes = 4 * fields[_DIMENSION]
     of_lane = as_int32s(lanes)
-    is_fixed = bar == bar
     for b in range(n_blocks):
-        if b < ahead_blocks:
-            for byte in range(0, block_bytes, LINE):
-                prefetch(ahead + np.uint64(b * block_bytes + byte))
+        here = block + np.uint64(b * block_bytes)
         mask = scan_block(
-            block + np.uint64(b * block_bytes), np.uint64(planes.ctypes.data), n_words, step,
-            reach, along, base, bar if is_fixed else values[0] - slack,
-            np.uint64(estimates.ctypes.data),
+            here, np.uint64(planes.ctypes.data), n_words, step, reach, along, base,
+            values[0] - slack, np.uint64(estimates.ctypes.data),
         )  # fmt: skip
         lane = 0
         while mask:
             row = np.int64(of_lane[LANES * b + lane])
-            if mask & 1 and estimates[lane] <= ceiling and is_wanted(row, n_rows, allowed):
-                ask(row, segments, row_bytes)
-                place = work[ASKED] % QUEUE
-                if work[ASKED] >= QUEUE:
-                    _read(queue[place], query, used, norm2, fields, segments, values, rows, work)
-                queue[place] = row
-                work[ASKED] += 1
+            if mask & 1 and is_wanted(row, n_rows, allowed):
+                if n_pool == pool.rows.shape[0]:
+                    read_pool(
+                        n_pool, slack, query, used, norm2, fields, segments, pool, queue, values,
+                        rows, work,
+                    )  # fmt: skip
+                    n_pool = 0
+                scale = as_float32s(here + np.uint64(block_bytes - 8 * LANES))[lane]
+                pool.estimates[n_pool] = estimates[lane]
+                pool.most[n_pool] = estimates[lane] + scale * reach
+                pool.rows[n_pool] = row
+                n_pool += 1
             mask >>= 1
             lane += 1
+    return n_pool
+
+
+@kernel(inlined=True)
+def _choose(
+    first: int, last: int, bar: Any, threshold: Any, table: Any, norm2: Any, metric: int,
+    numbers: Any, order: Any, bases: F32, counts: Any,
+) -> int:  # fmt: skip
+    """Keep those of the clusters at `first` to `last` - 1 whose promise reaches the threshold.
+
+    Return where they end.
+    """
+    kept, doubling = first, 1
+    while 2 * doubling <= 1 + first:
+        doubling, threshold = 2 * doubling, threshold + _PENALTY
+    for t in range(first, last):
+        if 1 + t == 2 * doubling:
+            doubling, threshold = 2 * doubling, threshold + _PENALTY
+        number = np.int64(numbers[order[t]])
+        facts = as_float32s(record_of(table, number))
+        along, base, distance2 = aim(bases[t], facts[_NORM2], norm2, metric)
+        above = facts[_MIDDLE] * along + base - bar
+        if above < threshold * facts[_WIDTH] * np.sqrt(max(distance2, _NOTHING)):
+            continue
+        order[kept], bases[kept], counts[kept] = order[t], bases[t], counts[t]
+        kept += 1
+    return kept
+
+
+@kernel(inlined=True)
+def _count(counts: Any, work: Any) -> None:
+    """Add up what was probed."""
+    work[CLUSTERS] += counts.shape[0]
+    for t in range(counts.shape[0]):
+        work[CODES] += LANES * counts[t]
 
 
 @kernel()
 def probe(
     query: F32, used: F32, planes: Any, step: Any, fields: Any, segments: Any,
-    allowed: Any, n_rows: int, keys: F32, numbers: Any, order: Any, n_probe: int, breadth: Any,
-    slack: Any, norm2: Any, codes_only: bool, bases: F32, counts: Any, estimates: F32, queue: Any,
-    values: F32, rows: Any, work: Any,
+    allowed: Any, n_rows: int, keys: F32, numbers: Any, order: Any, n_probe: int, threshold: Any,
+    n_pilot_codes: int, breadth: Any, slack: Any, norm2: Any, codes_only: bool, bases: F32,
+    counts: Any, estimates: F32, pool: Any, queue: Any, values: F32, rows: Any, work: Any,
 ) -> None:  # fmt: skip
     """Fill the heap `values`, `rows` with the best of the first `n_probe` clusters of the route.
 
-    `breadth` is epsilon * spread. With `codes_only`, estimates are kept and nothing is read.
+    `breadth` is epsilon * spread. With `codes_only`, estimates are kept and nothing is read. The
+    clusters that were probed come first in `order`.
     """
-    k, n_fine, metric = values.shape[0], fields[_N_FINE], fields[_METRIC]
-    facts = as_float32s(np.uint64(fields[_FACTS]))
-    blocks = as_addresses(np.uint64(fields[_BLOCKS]))
-    lanes = as_addresses(np.uint64(fields[_ROWS]))
-    sizes = as_int32s(np.uint64(fields[_SIZES]))
+    table, metric = fields[_TABLE], fields[_METRIC]
     values[:], rows[:] = _UNSEEN, -1
 
-    n_pilot, n_codes, t = 0, 0, 0
-    while t < keys.shape[0] and (t < n_probe or n_codes < PILOT_ROWS * k):
-        number = np.int64(numbers[order[t]])
-        key = keys[order[t]] - facts[_KEY_BIAS * n_fine + number]
-        bases[t] = key * facts[_LENGTH * n_fine + number]
-        counts[t] = (np.int64(sizes[number]) + LANES - 1) // LANES
-        if n_codes < PILOT_ROWS * k:
+    n_pilot, n_codes, n = 0, 0, 0
+    while n < keys.shape[0] and (n < n_probe or n_codes < n_pilot_codes):
+        number = np.int64(numbers[order[n]])
+        record = record_of(table, number)
+        facts = as_float32s(record)
+        bases[n] = (keys[order[n]] - facts[_KEY_BIAS]) * facts[_LENGTH]
+        counts[n] = as_int32s(record)[RECORD_COUNT]
+        if n_codes < n_pilot_codes:
             n_pilot += 1
-        n_codes += LANES * counts[t]
-        t += 1
-    n_probe = t
-    work[CLUSTERS] += n_probe
-    work[CODES] += n_codes
-    for t in range(n_probe if codes_only else n_pilot):
-        number = np.int64(numbers[order[t]])
-        along, base, _ = aim(bases[t], facts[_NORM2 * n_fine + number], norm2, metric)
-        _sweep_codes(
-            blocks[number], lanes[number], counts[t], fields, planes, step, along, base, allowed,
-            n_rows, estimates, values, rows,
-        )  # fmt: skip
+        n_codes += LANES * counts[n]
+        n += 1
+    for phase in range(2 if codes_only else 1):
+        for t in range(n_pilot if phase == 1 else 0, n if phase == 1 else n_pilot):
+            number = np.int64(numbers[order[t]])
+            record = record_of(table, number)
+            places = as_addresses(record)
+            along, base, _ = aim(bases[t], as_float32s(record)[_NORM2], norm2, metric)
+            _sweep_codes(
+                places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes, step, along,
+                base, allowed, n_rows, estimates, values, rows,
+            )  # fmt: skip
+        if phase == 0:
+            if not codes_only:
+                for i in range(rows.shape[0]):
+                    if rows[i] >= 0:
+                        ask(rows[i], segments, 4 * fields[_DIMENSION])
+            n = _choose(
+                n_pilot, n, values[0], threshold, table, norm2, metric, numbers, order,
+                bases, counts,
+            )  # fmt: skip
+    _count(counts[:n], work)
     if codes_only:
         return
-    ceiling = np.float32(values[0] - np.float32(1e-6) * abs(values[0]) - np.float32(1e-30))
+    pool.pilot[:] = rows
     values[:], rows[:] = _UNSEEN, -1
-    for t in range(n_pilot):
+    for i in range(pool.pilot.shape[0]):
+        if pool.pilot[i] >= 0:
+            read(pool.pilot[i], query, used, norm2, fields, segments, values, rows, work)
+    n_pool = 0
+    for t in range(n):
         number = np.int64(numbers[order[t]])
-        along, base, _ = aim(bases[t], facts[_NORM2 * n_fine + number], norm2, metric)
-        _sweep(
-            blocks[number], lanes[number], counts[t], np.uint64(0), 0, fields, planes, step,
-            along, base, _NOTHING, slack, ceiling, _ANYTHING, query, used, norm2, segments, allowed,
-            n_rows, estimates, queue, values, rows, work,
-        )  # fmt: skip
-    _read_queue(query, used, norm2, fields, segments, queue, values, rows, work)
-    for t in range(n_probe):
-        number = np.int64(numbers[order[t]])
-        following = min(t + 1, n_probe - 1)
-        ahead = np.int64(numbers[order[following]])
-        along, base, distance2 = aim(bases[t], facts[_NORM2 * n_fine + number], norm2, metric)
+        record = record_of(table, number)
+        places = as_addresses(record)
+        along, base, distance2 = aim(bases[t], as_float32s(record)[_NORM2], norm2, metric)
         reach = breadth * np.sqrt(max(distance2, _NOTHING))
-        prefetch(lanes[ahead])
-        _sweep(
-            blocks[number], lanes[number], counts[t], blocks[ahead], counts[following], fields,
-            planes, step, along, base, reach, slack, np.float32(np.nan),
-            ceiling if t < n_pilot else _ANYTHING, query, used, norm2, segments, allowed, n_rows,
-            estimates, queue, values, rows, work,
+        n_pool = _collect(
+            places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes, step, along,
+            base, reach, slack, query, used, norm2, segments, allowed, n_rows, estimates, pool,
+            n_pool, queue, values, rows, work,
         )  # fmt: skip
-    _read_queue(query, used, norm2, fields, segments, queue, values, rows, work)
+    read_pool(
+        n_pool, slack, query, used, norm2, fields, segments, pool, queue, values, rows, work
+    )  # fmt: skip

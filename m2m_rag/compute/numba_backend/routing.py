@@ -26,7 +26,8 @@ from m2m_rag.compute.numba_backend.intrinsics import (
     prefetch,
     scan_block,
 )
-from m2m_rag.compute.numba_backend.packing import COSINE, FIELD, L2
+from m2m_rag.compute.numba_backend.packing import COSINE, FIELD, L2, RECORD_BYTES
+from m2m_rag.compute.numba_backend.sorting import sort_by_key
 
 F32 = NDArray[np.float32]
 _KEY_SCALE, _KEY_BIAS = FACT.key_scale, FACT.key_bias
@@ -42,7 +43,7 @@ _KEY_SCALE, _KEY_BIAS = FACT.key_scale, FACT.key_bias
     _CENTROID_BLOCKS,
     _CENTROID_SLOTS,
     _FINE,
-    _FACTS,
+    _TABLE,
 ) = FIELD[10:19]
 LARGE = np.float32(3e38)
 """Values are below it; an unused lane's is -inf."""
@@ -115,45 +116,6 @@ def find_cut(values: F32, wanted: int) -> Any:
 
 
 @kernel(inlined=True)
-def _bin_of(high: Any, key: Any, factor: Any, last: int) -> Any:
-    place = (high - key) * factor
-    return np.int64(place) if place < np.float32(last) else np.int64(last)
-
-
-@kernel()
-def sort_by_key(keys: F32, numbers: Any, bins: Any, order: Any) -> None:
-    """Write the positions of `keys` to `order`, largest key first, ties to the lower number.
-
-    Into bins first, then by insertion: the bins leave it almost nothing to do.
-    """
-    n = keys.shape[0]
-    high, low = keys[0], keys[0]
-    for i in range(n):
-        high, low = max(high, keys[i]), min(low, keys[i])
-    last = bins.shape[0] - 2
-    factor = np.float32(last) / (high - low) if high > low else np.float32(0.0)
-    bins[:] = 0
-    for i in range(n):
-        bins[_bin_of(high, keys[i], factor, last) + 1] += 1
-    for b in range(last + 1):
-        bins[b + 1] += bins[b]
-    for i in range(n):
-        b = _bin_of(high, keys[i], factor, last)
-        order[bins[b]] = i
-        bins[b] += 1
-    for i in range(1, n):
-        mine = order[i]
-        at = i - 1
-        while at >= 0 and (
-            keys[order[at]] < keys[mine]
-            or (keys[order[at]] == keys[mine] and numbers[order[at]] > numbers[mine])
-        ):
-            order[at + 1] = order[at]
-            at -= 1
-        order[at + 1] = mine
-
-
-@kernel(inlined=True)
 def _centred(query: F32, fields: Any, norm2: float, out: F32) -> Any:
     """Write the query as the index sees it, of unit length under cosine, centred under l2.
 
@@ -218,16 +180,15 @@ def estimate_centroids(rotated: F32, planes: Any, step: Any, fields: Any, out: F
 @kernel()
 def route(
     rotated: F32, planes: Any, step: Any, fields: Any, n_candidates: int, values: F32, keys: F32,
-    numbers: Any, bins: Any, order: Any,
+    numbers: Any, bins: Any, first: Any, order: Any,
 ) -> int:  # fmt: skip
     """Write the candidate clusters' keys and numbers, and their order; return how many there are.
 
-    `values` has a float32 for each slot; `keys`, `numbers` and `order` have one entry for each
-    fine cluster. Cluster ``numbers[order[0]]`` is the best.
+    `values` has a float32 for each slot; `keys`, `numbers`, `first` and `order` have one entry for
+    each fine cluster. Cluster ``numbers[order[0]]`` is the best.
     """
     padded, n_fine = fields[_PADDED], fields[_N_FINE]
     slots = as_int32s(np.uint64(fields[_CENTROID_SLOTS]))
-    facts = as_float32s(np.uint64(fields[_FACTS]))
     found = 0
     if n_candidates < n_fine:
         estimate_centroids(rotated, planes, step, fields, values)
@@ -247,7 +208,8 @@ def route(
             for byte in range(0, padded, LINE):
                 prefetch(np.uint64(ahead + byte))
         inner = dot_int8(rotated, np.uint64(fields[_FINE] + padded * number), padded)
-        key = inner * facts[_KEY_SCALE * n_fine + number] + facts[_KEY_BIAS * n_fine + number]
+        facts = as_float32s(np.uint64(fields[_TABLE] + RECORD_BYTES * number))
+        key = inner * facts[_KEY_SCALE] + facts[_KEY_BIAS]
         keys[i] = min(max(key, -LARGE), LARGE) if key == key else -LARGE
-    sort_by_key(keys[:found], numbers[:found], bins, order[:found])
+    sort_by_key(keys[:found], numbers[:found], bins, first, order[:found])
     return found

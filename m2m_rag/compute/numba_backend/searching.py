@@ -7,21 +7,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag.compute.clustered import FINE_PLANES, LANES, PLANES, QUEUE, ROUNDING, WORD_BITS
+from m2m_rag.compute.clustered import (
+    FINE_PLANES,
+    LANES,
+    PILOT_ROWS,
+    PLANES,
+    QUEUE,
+    ROUNDING,
+    WORD_BITS,
+)
 from m2m_rag.compute.numba_backend.canonical import canonical
 from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.distances import squared_norms
 from m2m_rag.compute.numba_backend.exhaustive import sweep_all
 from m2m_rag.compute.numba_backend.intrinsics import as_float32s
 from m2m_rag.compute.numba_backend.packing import FIELD, L2
-from m2m_rag.compute.numba_backend.probing import probe, read_rows
+from m2m_rag.compute.numba_backend.pool import CLUSTERS, PROBED, make_pool, read_rows
+from m2m_rag.compute.numba_backend.probing import probe
 from m2m_rag.compute.numba_backend.routing import prepare, route
+from m2m_rag.compute.numba_backend.sorting import BINS
 
 F32 = NDArray[np.float32]
 _METRIC, _PADDED, _N_FINE, _N_BLOCKS = FIELD.metric, FIELD.padded, FIELD.n_fine, FIELD.n_blocks
 _LENGTHS = FIELD.lengths
-BINS = 130
-"""Room for sorting clusters by key."""
 
 
 @kernel()
@@ -48,10 +56,13 @@ def route_only(query: F32, fields: Any, n_candidates: int, out: Any, out_keys: F
     planes = np.empty(PLANES * (padded // WORD_BITS), np.uint64)
     slots, keys = np.empty(LANES * fields[_N_BLOCKS], np.float32), np.empty(n_fine, np.float32)
     numbers, ordered = np.empty(n_fine, np.int64), np.empty(n_fine, np.int64)
+    first = np.empty(n_fine, np.int64)
     bins, norm2 = np.empty(BINS, np.int64), np.zeros(1)
     squared_norms(query.reshape(1, d), norm2)
     _, step = prepare(query, fields, norm2[0], used, spare, rotated, levels, planes)
-    found = route(rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, ordered)
+    found = route(
+        rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, first, ordered
+    )
     for i in range(found):
         out[i], out_keys[i] = numbers[ordered[i]], keys[ordered[i]]
     return found
@@ -60,12 +71,13 @@ def route_only(query: F32, fields: Any, n_candidates: int, out: Any, out_keys: F
 @kernel()
 def search(
     queries: F32, fields: Any, segments: Any, n_indexed: int, allowed: Any, n_probe: int,
-    n_candidates: int, epsilon: float, codes_only: bool, rows: Any, scores: Any, work: Any,
+    n_candidates: int, epsilon: float, threshold: float, share: float, codes_only: bool, rows: Any,
+    scores: Any, work: Any,
 ) -> None:  # fmt: skip
     """Search for each query; see `m2m_rag.compute.clustered`.
 
     Rows from `n_indexed` on are read one by one. `rows` and `scores` are ``(m, k)``, `work`
-    ``(m, 4)`` zeros.
+    ``(m, 3)`` zeros, or more: then the clusters probed are written there, too.
     """
     k, d = rows.shape[1], queries.shape[1]
     padded, n_fine, metric = fields[_PADDED], fields[_N_FINE], fields[_METRIC]
@@ -77,10 +89,13 @@ def search(
     slots = np.empty(LANES * fields[_N_BLOCKS], np.float32)
     keys, bases = np.empty(n_fine, np.float32), np.empty(n_fine, np.float32)
     numbers, ordered = np.empty(n_fine, np.int64), np.empty(n_fine, np.int64)
+    first = np.empty(n_fine, np.int64)
     counts, bins = np.empty(n_fine, np.int64), np.empty(BINS, np.int64)
     estimates, found_values = np.empty(LANES, np.float32), np.empty(k, np.float32)
     queue = np.empty(QUEUE, np.int64)
+    pool = make_pool(k)
     sums, norm2 = np.zeros(8), np.zeros(1)
+    n_pilot_codes = int(PILOT_ROWS * k / share)
     for i in range(queries.shape[0]):
         query = queries[i]
         squared_norms(queries[i : i + 1], norm2)
@@ -88,17 +103,21 @@ def search(
         if length == 0.0 and metric != L2:
             rows[i, :] = -1
             continue
-        n = route(rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, ordered)
+        n = route(
+            rotated, planes, step, fields, n_candidates, slots, keys, numbers, bins, first, ordered
+        )
         scale = length * lengths[1]
         if metric == L2:
             scale = (length + lengths[1]) ** 2
         slack = np.float32(ROUNDING * (padded + 16) * scale)
         probe(
             query, used, planes, step, fields, segments, allowed, n_indexed, keys[:n],
-            numbers[:n], ordered[:n], n_probe, np.float32(epsilon) * lengths[0], slack,
-            np.float32(length * length), codes_only,
-            bases, counts, estimates, queue, found_values, rows[i], work[i],
+            numbers[:n], ordered[:n], n_probe, np.float32(threshold), n_pilot_codes,
+            np.float32(epsilon) * lengths[0], slack, np.float32(length * length), codes_only,
+            bases, counts, estimates, pool, queue, found_values, rows[i], work[i],
         )  # fmt: skip
+        for t in range(min(work[i, CLUSTERS], work.shape[1] - PROBED)):
+            work[i, PROBED + t] = numbers[ordered[t]]
         read_rows(
             n_indexed, n_rows, query, used, np.float32(length * length), fields, segments, allowed,
             found_values, rows[i], work[i],
@@ -137,11 +156,13 @@ def search_exactly(
     slots = np.empty(LANES * fields[_N_BLOCKS], np.float32)
     keys, bases = np.empty(n_fine, np.float32), np.empty(n_fine, np.float32)
     numbers, ordered = np.empty(n_fine, np.int64), np.empty(n_fine, np.int64)
+    first = np.empty(n_fine, np.int64)
     counts, bins = np.empty(n_fine, np.int64), np.empty(BINS, np.int64)
     estimates, best_values = np.empty(LANES, np.float32), np.empty(k, np.float32)
     best_rows, queue = np.empty(k, np.int64), np.empty(QUEUE, np.int64)
     room = n_codes + n_rows - n_indexed
     seen_values, seen_rows = np.empty(room, np.float32), np.empty(room, np.int64)
+    pool = make_pool(k)
     sums, norm2 = np.zeros(8), np.zeros(1)
     for i in range(queries.shape[0]):
         query = queries[i]
@@ -151,11 +172,14 @@ def search_exactly(
         if metric == L2:
             scale = (length + lengths[1]) ** 2
         slack = np.float32(ROUNDING * (padded + 16) * scale + 1e-37)
-        n = route(rotated, planes, step, fields, n_probe, slots, keys, numbers, bins, ordered)
+        n = route(
+            rotated, planes, step, fields, n_probe, slots, keys, numbers, bins, first, ordered
+        )
         probe(
             query, used, planes, step, fields, segments, allowed, n_indexed, keys[:n], numbers[:n],
-            ordered[:n], n_probe, lengths[0], slack, np.float32(length * length), False, bases,
-            counts, estimates, queue, best_values, best_rows, work[i],
+            ordered[:n], n_probe, np.float32(-np.inf), PILOT_ROWS * k, lengths[0], slack,
+            np.float32(length * length), False, bases, counts, estimates, pool, queue, best_values,
+            best_rows, work[i],
         )  # fmt: skip
         bar = best_values[0] - slack
         best_values[:], best_rows[:] = np.float32(-np.inf), -1

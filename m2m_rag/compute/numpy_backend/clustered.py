@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, Segment, WordArray
-from m2m_rag.compute.base import MIX_LANES, ComputeBackend, mix_window
+from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.compute.clustered import (
     LANES,
     WORD_BITS,
@@ -18,6 +18,7 @@ from m2m_rag.compute.clustered import (
     Probe,
     Work,
 )
+from m2m_rag.compute.clustered_base import MIX_LANES, mix_window
 from m2m_rag.compute.numpy_backend.searching import Query
 
 F32 = np.float32
@@ -116,6 +117,23 @@ class ClusteredSearch(ComputeBackend):
         ]
         rows, scores, work = zip(*results, strict=True)
         return list(rows), list(scores), list(work)
+
+    def probed_clusters(
+        self,
+        packed: Clusters,
+        segments: Sequence[Segment],
+        n_indexed: int,
+        query: FloatArray,
+        k: int,
+        probe: Probe,
+        allowed: MaskArray | None = None,
+        *,
+        codes_only: bool = False,
+    ) -> RowArray:
+        """See `ComputeBackend.probed_clusters`."""
+        way = Query(self, packed, segments, n_indexed, query, k, probe, allowed)
+        way.run(codes_only)
+        return way.probed
 
     def search_exactly(
         self,

@@ -15,7 +15,9 @@ from m2m_rag.compute.clustered import (
     LANES,
     PILOT_ROWS,
     PLANES,
+    POOL_A_RESULT,
     QUEUE,
+    RANK_PENALTY,
     ROUNDING,
     SPACING,
     UNBIASED,
@@ -63,8 +65,8 @@ class Query:
         self.step = float(step * F32(UNBIASED))
         self.norm2 = F32(self.length * self.length)
         self.best: list[tuple[np.float32, int]] = []
-        self.queue: list[int] = []
         self.n_read = 0
+        self.probed = np.empty(0, dtype=np.int64)
 
     def run(self, codes_only: bool) -> tuple[RowArray, ScoreArray, Work]:
         """Return rows, scores and what it cost."""
@@ -72,48 +74,97 @@ class Query:
             return np.empty(0, dtype=np.int64), np.empty(0), Work(0, 0, 0)
         route, bases = self._route()
         taken: list[tuple[int, np.float32]] = []
+        wanted = int(PILOT_ROWS * self.k / self.plan.share)
         n_pilot = n_codes = 0
         for number, base in zip(route, bases, strict=True):
-            if len(taken) >= self.plan.n_probe and n_codes >= PILOT_ROWS * self.k:
+            if len(taken) >= self.plan.n_probe and n_codes >= wanted:
                 break
-            n_pilot += n_codes < PILOT_ROWS * self.k
-            n_codes += LANES * -(-int(self.clusters.sizes[number]) // LANES)
+            n_pilot += n_codes < wanted
+            n_codes += LANES * self._n_blocks(number)
             taken.append((number, base))
-        work = (len(taken), n_codes)
-        for number, base in taken if codes_only else taken[:n_pilot]:
-            for estimate, _, row in self._estimates(number, base):
-                self._keep(estimate, row)
-        if codes_only:
-            self._read_rest()
-            return *self._estimated(), Work(*work, self.n_read)
-        least = self._bar()
-        ceiling = F32(least - F32(1e-6) * abs(least) - F32(1e-30))
-        self.best = []
         for number, base in taken[:n_pilot]:
             for estimate, _, row in self._estimates(number, base):
-                if estimate > ceiling:
-                    self._ask(row)
-        self._read()
+                self._keep(estimate, row)
+        taken = taken[:n_pilot] + self._promising(taken, n_pilot)
+        self.probed = np.array([number for number, _ in taken], dtype=np.int64)
+        if codes_only:
+            for number, base in taken[n_pilot:]:
+                for estimate, _, row in self._estimates(number, base):
+                    self._keep(estimate, row)
+            self._read_rest()
+            return *self._estimated(), self._work()
+        pilot = [row for _, row in self.best]
+        self.best = []
+        for row in pilot:
+            self._read(row)
+        self._collect(taken, set(pilot))
+        self._read_rest()
+        rows = np.array(sorted(row for _, row in self.best), dtype=np.int64)
+        scores = np.array([self._canonical(row) for row in rows.tolist()])
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order], self._work()
+
+    def _collect(self, taken: list[tuple[int, np.float32]], pilot: set[int]) -> None:
+        """Put the rows whose estimate plus bound passes the bar into a pool, and read from it."""
         scale = self.length * self.clusters.reach
         if self.clusters.metric == "l2":
             scale = (self.length + self.clusters.reach) ** 2
         slack = F32(ROUNDING * (len(self.rotated) + 16) * scale)
         breadth = F32(self.plan.epsilon) * F32(self.clusters.spread)
-        for turn, (number, base) in enumerate(taken):
-            distance2 = self._aim(number, base)[2]
-            reach = breadth * np.sqrt(max(distance2, F32(0.0)))
+        pool: list[tuple[np.float32, int, np.float32]] = []
+        for number, base in taken:
+            reach = breadth * np.sqrt(max(self._aim(number, base)[2], F32(0.0)))
             codes = list(self._estimates(number, base))
             for start in range(0, len(codes), LANES):  # the bar is looked at once a block
                 bar = self._bar() - slack
                 for estimate, factor, row in codes[start : start + LANES]:
-                    if estimate + factor * reach > bar and (turn >= n_pilot or estimate <= ceiling):
-                        self._ask(row)
-        self._read()
-        self._read_rest()
-        rows = np.array(sorted(row for _, row in self.best), dtype=np.int64)
-        scores = np.array([self._canonical(row) for row in rows.tolist()])
-        order = np.lexsort((rows, -scores))
-        return rows[order], scores[order], Work(*work, self.n_read)
+                    most = estimate + factor * reach
+                    if most > bar:
+                        if len(pool) == POOL_A_RESULT * self.k:
+                            self._read_pool(pool, pilot, slack)
+                            pool = []
+                        pool.append((-estimate, row, most))
+        self._read_pool(pool, pilot, slack)
+
+    def _read_pool(
+        self,
+        pool: list[tuple[np.float32, int, np.float32]],
+        pilot: set[int],
+        slack: np.float32,
+    ) -> None:
+        """Read a pool, best estimate first; the bar is known up to what waits in the queue."""
+        queue: list[int] = []
+        for _, row, most in sorted(pool):
+            if row not in pilot and most > self._bar() - slack:
+                queue.append(row)
+                if len(queue) > QUEUE:
+                    self._read(queue.pop(0))
+        for row in queue:
+            self._read(row)
+
+    def _promising(
+        self, taken: list[tuple[int, np.float32]], first: int
+    ) -> list[tuple[int, np.float32]]:
+        """Return the clusters from place `first` on whose promise reaches the threshold."""
+        kept, bar = [], self._bar()
+        for place, (number, base) in enumerate(taken[first:], start=first):
+            along, placed, distance2 = self._aim(number, base)
+            above = self.clusters.facts[FACT.middle, number] * F32(along) + F32(placed) - bar
+            far = self.clusters.facts[FACT.width, number] * np.sqrt(max(distance2, F32(0.0)))
+            wanted = F32(self.plan.threshold)
+            for _ in range((1 + place).bit_length() - 1):
+                wanted += F32(RANK_PENALTY)
+            with np.errstate(invalid="ignore"):  # -inf * 0: no threshold, and no width
+                if not above < wanted * far:
+                    kept.append((number, base))
+        return kept
+
+    def _work(self) -> Work:
+        n_codes = sum(LANES * self._n_blocks(number) for number in self.probed.tolist())
+        return Work(len(self.probed), n_codes, self.n_read)
+
+    def _n_blocks(self, number: int) -> int:
+        return -(-int(self.clusters.sizes[number]) // LANES)
 
     def candidates(self) -> tuple[RowArray, FloatArray]:
         """Return the clusters compared exactly, best first, and their keys."""
@@ -143,8 +194,7 @@ class Query:
 
     def _estimates(self, number: int, base: np.float32) -> list[tuple[np.float32, np.float32, int]]:
         """Return (estimate, scale, row) of each lane, NaN where the row is not wanted."""
-        n_blocks = -(-int(self.clusters.sizes[number]) // LANES)
-        blocks = self.clusters.cells.codes(number)[:n_blocks]
+        blocks = self.clusters.cells.codes(number)[: self._n_blocks(number)]
         rows = self.clusters.cells.rows(number)
         along, placed, _ = self._aim(number, base)
         estimates = self.backend.scan_codes(blocks, self.planes, self.step, along, placed)
@@ -173,23 +223,15 @@ class Query:
                 self.best.remove(min(self.best))
             self.best.append((value, row))
 
-    def _ask(self, row: int) -> None:
-        self.queue.append(row)
-        if len(self.queue) > QUEUE:
-            self._read(1)
-
-    def _read(self, n: int | None = None) -> None:
-        for row in self.queue[:n]:
-            self._keep(self._value(row), row)
-            self.n_read += 1
-        del self.queue[:n]
+    def _read(self, row: int) -> None:
+        self._keep(self._value(row), row)
+        self.n_read += 1
 
     def _read_rest(self) -> None:
         """Read the rows that the index does not hold yet."""
         for row in range(self.n_indexed, self.n_rows):
             if self.allowed is None or self.allowed[row]:
-                self._keep(self._value(row), row)
-                self.n_read += 1
+                self._read(row)
 
     def _vector(self, row: int) -> FloatArray:
         segment = next(s for s in reversed(self.segments) if s.first_row <= row)

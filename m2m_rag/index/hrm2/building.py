@@ -27,7 +27,7 @@ from m2m_rag.compute.clustered import (
     empty_blocks,
     put_codes,
 )
-from m2m_rag.index.hrm2.centroids import code_centroids, describe
+from m2m_rag.index.hrm2.centroids import code_centroids, describe, note_codes
 from m2m_rag.index.hrm2.reading import take
 from m2m_rag.index.hrm2.state import BuildBackend, Settings, Space
 from m2m_rag.quantization import Rotation, code
@@ -241,15 +241,15 @@ def lay_out(
     blocks = empty_blocks(int(first_block[-1]), space.rotation.padded // WORD_BITS)
     lanes = np.full(LANES * len(blocks), -1, dtype=np.int32)
     lanes[lane_of] = rows
-    shares = 0.0
+    shares, seen = 0.0, np.zeros(n_fine, dtype=np.int64)
     for start in range(0, len(rows), CHUNK_ROWS):
         check()
         part = slice(start, start + CHUNK_ROWS)
         rotated = space.rotate(space.enter(take(segments, rows[part]), backend), backend)
         codes, offset = code(rotated, centroids, labels[part], space.metric, backend)
         put_codes(blocks, lane_of[part], codes, offset)
-        np.maximum.at(facts[FACT.sign_sum], labels[part], np.abs(codes.turned))
-        np.minimum.at(facts[FACT.share], labels[part], codes.share)
+        note_codes(facts, seen, codes, offset, labels[part], space.metric)
+        seen += np.bincount(labels[part], minlength=n_fine)
         shares += float(codes.share.sum(dtype=np.float64))
     coarse, coarse_first, centroid_blocks, slots = code_centroids(
         levels, facts, fine.coarse, backend

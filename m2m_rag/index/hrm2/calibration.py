@@ -1,45 +1,65 @@
-"""Calibration: which probe reaches which recall, measured on the index itself.
+"""Calibration: which probe reaches which recall, read off what was measured: pure functions.
 
-Members of the index serve as queries, each without itself as an answer; the truth comes from exact
-search. `fit` measures recall at a few depths, `plan` reads the answer off the measured curve: a
-pure function.
+`m2m_rag.index.hrm2.measuring` measures recall at a few thresholds of the promise. Between two of
+them, the share that is missed falls, and the number of clusters grows, about exponentially.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from m2m_rag.compute.clustered import Probe
 
-EPSILONS = (1.2, 2.0)
+EPSILONS = (1.5, 2.4)
 """Widths of the bound that are measured: reading a few more vectors, or probing a few clusters
 more, is cheaper at one recall or the other."""
-CODE_COST, CLUSTER_COST, VECTOR_COST, QUERY_COST, ROW_COST = 0.0025, 0.10, 0.18, 20.0, 0.08
-"""Microseconds: a code, a cluster's start, a candidate's vector, all the rest of a query, and a row
-read with others in ascending order (100,000 × 384)."""
+CODE_COST, CLUSTER_COST, CANDIDATE_COST, VECTOR_COST = 0.002, 0.08, 0.03, 0.3
+QUERY_COST, ROW_COST = 15.0, 0.08
+"""Microseconds: a code, a cluster's start, a centroid compared, a vector read, all the rest of a
+query, and a row read with others in ascending order (100,000 × 384)."""
 LEAST_TARGET = 0.95
 BUDGET, BUDGET_A_RESULT = 80.0, 0.8
 """Modelled microseconds that a search spends when no recall is named: 88 for ten results, 160 for
 a hundred, about what fetching them from SQLite takes. That probes everything up to some 5,000 rows
 and 180 of 1,268 clusters at 100,000."""
-READS, READS_GROWTH = 19.0, 0.59
-"""Vectors read at the largest epsilon: 19 k^0.59 (74 for ten results, 290 for a hundred)."""
-GROWTH = 1.8
-"""Ratio of the depths that are measured."""
-CANDIDATE_SHARE, CANDIDATES_MORE = 1.3, 12
-"""Centroids compared exactly for each cluster probed, and how many more."""
+READS, READS_GROWTH = 14.0, 0.59
+"""Vectors read at the largest epsilon: 14 k^0.59 (54 for ten results, 210 for a hundred)."""
+CANDIDATE_SHARE, CANDIDATES_MORE = 1.1, 12
+"""Centroids compared exactly for each cluster that may be probed, and how many more."""
+LEAST_MISSED = 1e-4
+"""A smaller miss than this cannot be measured."""
+ROOM = 3
+"""So many times the mean number of clusters one query may probe, about."""
+MOST_EXTRAPOLATED = 1.5
+"""How far beyond the ks that were measured thresholds are extrapolated, in their distance."""
 
 
 class Point(NamedTuple):
-    """One measurement: k results wanted, a probe, its recall and mean cost in microseconds."""
+    """One measurement.
+
+    Attributes
+    ----------
+    k
+        Results wanted.
+    epsilon, threshold, n_probe
+        The probe (`m2m_rag.compute.clustered.Probe`).
+    clusters
+        Clusters that were probed, on average.
+    recall
+        The share of the true best k that was found, on average.
+    cost
+        Modelled microseconds, on average.
+    """
 
     k: int
-    n_probe: int
     epsilon: float
+    threshold: float
+    n_probe: int
+    clusters: float
     recall: float
     cost: float
 
@@ -54,7 +74,7 @@ class Curve(NamedTuple):
     n_seen
         Real queries seen by then; 0 when members were measured.
     points
-        The measurements.
+        The measurements; of each k and epsilon, the highest threshold first.
     """
 
     n_fine: int
@@ -63,33 +83,39 @@ class Curve(NamedTuple):
     points: Sequence[Point]
 
 
-def depths(n_fine: int) -> list[int]:
-    """Return the numbers of probes to measure.
+class Plan(NamedTuple):
+    """A probe, and how many clusters it is expected to probe."""
+
+    probe: Probe
+    clusters: float
+
+
+def probe_of(
+    n_probe: float,
+    epsilon: float,
+    n_fine: int,
+    threshold: float = -math.inf,
+    share: float = 1.0,
+) -> Probe:
+    """Return the probe with its number of candidates.
 
     Examples
     --------
-    >>> depths(20)
-    [1, 2, 3, 6, 10, 19, 20]
+    >>> probe_of(20, 2.0, 1000)
+    Probe(n_probe=20, n_candidates=38, epsilon=2.0, threshold=-inf, share=1.0)
     """
-    found, depth = [1], 1.0
-    while found[-1] < n_fine:
-        depth *= GROWTH
-        found.append(min(n_fine, max(found[-1] + 1, round(depth))))
-    return found
+    most = max(1, min(n_fine, math.ceil(n_probe)))
+    candidates = min(n_fine, math.ceil(CANDIDATE_SHARE * most) + CANDIDATES_MORE)
+    return Probe(most, candidates, epsilon, threshold, share)
 
 
-def probe_of(n_probe: int, epsilon: float, n_fine: int) -> Probe:
-    """Return the probe with its number of candidates."""
-    wanted = math.ceil(CANDIDATE_SHARE * n_probe) + CANDIDATES_MORE
-    return Probe(min(n_probe, n_fine), min(wanted, n_fine), epsilon)
-
-
-def cost_of(clusters: float, codes: float, vectors: float) -> float:
+def cost_of(candidates: float, clusters: float, codes: float, vectors: float) -> float:
     """Return the modelled microseconds of a query."""
-    return QUERY_COST + CLUSTER_COST * clusters + CODE_COST * codes + VECTOR_COST * vectors
+    scanning = CANDIDATE_COST * candidates + CLUSTER_COST * clusters + CODE_COST * codes
+    return QUERY_COST + scanning + VECTOR_COST * vectors
 
 
-def plan(curve: Curve, recall: float, k: float, n_fine: int) -> Probe:
+def plan(curve: Curve, recall: float, k: int, share: float, n_fine: int) -> Plan:
     """Choose the cheapest probe that reaches a recall.
 
     Parameters
@@ -97,27 +123,24 @@ def plan(curve: Curve, recall: float, k: float, n_fine: int) -> Probe:
     curve
         The measurements.
     recall
-        The target; beyond what was measured, everything is probed.
+        The target; where nothing that was measured reaches it, everything is probed.
     k
-        Results wanted, divided by the share of rows that a filter allows. Between and beyond the
-        measured ks, the number of probes is interpolated on logarithmic scales.
+        Results wanted.
+    share
+        Share of the rows that is allowed. The best k of them are as far away as the best k / share
+        of all. Between and beyond the ks that were measured, the threshold is interpolated on a
+        logarithmic scale of k / share.
     n_fine
-        Clusters now; more than were measured take as many more probes.
+        Clusters now.
     """
-    if not curve.points:
-        return probe_of(n_fine, EPSILONS[-1], n_fine)
-    ks = sorted({point.k for point in curve.points})
-    best = [min(_reaching(curve, recall, each), key=lambda found: found[2]) for each in ks]
-    n_probe, epsilon = float(best[0][0]), max(found[1] for found in best)
-    if len(ks) > 1:
-        slope = math.log(best[-1][0] / best[0][0]) / math.log(ks[-1] / ks[0])
-        n_probe = best[0][0] * (max(k, 1.0) / ks[0]) ** max(slope, 0.0)
-        epsilon = best[0][1] if k <= math.sqrt(ks[0] * ks[-1]) else best[-1][1]
-    n_probe *= max(1.0, n_fine / curve.n_fine)
-    return probe_of(max(1, min(n_fine, math.ceil(n_probe))), epsilon, n_fine)
+    found = [_at(curve, epsilon, k / share, "recall", recall) for epsilon in EPSILONS]
+    points = [point for point in found if point is not None]
+    if not points:
+        return Plan(probe_of(n_fine, EPSILONS[-1], n_fine, share=share), n_fine)
+    return _planned(curve, min(points, key=lambda point: point.cost), share, n_fine)
 
 
-def default_probe(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -> Probe:
+def default_plan(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -> Plan:
     """Choose the probe of a search that names no recall: what the budget buys, at least 0.95.
 
     Parameters
@@ -131,19 +154,25 @@ def default_probe(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) 
     n_rows, n_fine
         Rows and clusters now.
     """
-    least = plan(curve, LEAST_TARGET, k / share, n_fine)
+    least = plan(curve, LEAST_TARGET, k, share, n_fine)
     left = BUDGET + BUDGET_A_RESULT * k - QUERY_COST - VECTOR_COST * READS * k**READS_GROWTH
-    affordable = int(left / (CLUSTER_COST + CODE_COST * n_rows / n_fine))
-    if affordable <= least.n_probe:
+    each = CLUSTER_COST + CODE_COST * n_rows / n_fine + CANDIDATE_COST * ROOM
+    affordable = left / each
+    if affordable <= least.clusters:
         return least
-    return probe_of(affordable, EPSILONS[-1], n_fine)
+    epsilon = EPSILONS[-1]
+    measured = affordable * curve.n_fine / n_fine
+    point = _at(curve, epsilon, k / share, "clusters", measured) if affordable < n_fine else None
+    if point is None:
+        return Plan(probe_of(affordable, epsilon, n_fine, share=share), min(affordable, n_fine))
+    return _planned(curve, point, share, n_fine)
 
 
 def can_reach(curve: Curve, recall: float, k: float) -> bool:
     """Tell whether any probe that was measured reaches a recall, at the nearest k measured."""
     if not curve.points:
         return False
-    near = min({point.k for point in curve.points}, key=lambda each: abs(math.log(each / k)))
+    near = _nearest([point.k for point in curve.points], k)
     return max(point.recall for point in curve.points if point.k == near) >= recall
 
 
@@ -151,35 +180,79 @@ def expected_recall(curve: Curve, probe: Probe, k: int) -> float:
     """Return the recall that a probe is expected to have; NaN when nothing was measured."""
     if not curve.points:
         return math.nan
-    ks = sorted({point.k for point in curve.points})
-    near = min(ks, key=lambda each: abs(math.log(each / max(k, 1))))
-    mine = [p for p in curve.points if p.k == near and p.epsilon == _nearest(probe.epsilon)]
-    return float(
-        np.interp(
-            math.log(probe.n_probe),
-            [math.log(p.n_probe) for p in mine],
-            [p.recall for p in mine],
-        )
+    near = _nearest([point.k for point in curve.points], k)
+    epsilon = min(EPSILONS, key=lambda each: abs(each - probe.epsilon))
+    mine = [p for p in curve.points if p.k == near and p.epsilon == epsilon]
+    recalls = [p.recall for p in mine]
+    if probe.threshold > -math.inf:
+        return float(np.interp(-probe.threshold, [-p.threshold for p in mine], recalls))
+    return float(np.interp(probe.n_probe, [p.clusters for p in mine], recalls))
+
+
+def _nearest(ks: Sequence[int], k: float) -> int:
+    return min(ks, key=lambda each: abs(math.log(each / max(k, 1.0))))
+
+
+def _planned(curve: Curve, point: Point, share: float, n_fine: int) -> Plan:
+    """Return the plan that a point stands for, with as many clusters as there are now."""
+    grown = max(1.0, n_fine / curve.n_fine)
+    probe = probe_of(point.n_probe * grown, point.epsilon, n_fine, point.threshold, share)
+    return Plan(probe, min(point.clusters * grown, probe.n_probe))
+
+
+def _at(
+    curve: Curve, epsilon: float, k: float, what: Literal["recall", "clusters"], value: float
+) -> Point | None:
+    """Return the point, for any k, at which a curve reaches a value, or None."""
+    ends = []
+    for each in sorted({point.k for point in curve.points}):
+        mine = [p for p in curve.points if p.k == each and p.epsilon == epsilon]
+        found = _crossing(mine, what, value)
+        if found is None:
+            return None
+        ends.append(found)
+    if not ends:
+        return None
+    low, high = ends[0], ends[-1]
+    if low.k == high.k:
+        return low
+    part = math.log(max(k, 1.0) / low.k) / math.log(high.k / low.k)
+    part = min(max(part, 0.0), MOST_EXTRAPOLATED)
+    return Point(
+        low.k,
+        epsilon,
+        low.threshold + part * (high.threshold - low.threshold),
+        math.ceil(low.n_probe * max(1.0, high.n_probe / low.n_probe) ** part),
+        low.clusters * max(1.0, high.clusters / low.clusters) ** part,
+        low.recall + min(part, 1.0) * (high.recall - low.recall),
+        low.cost * max(1.0, high.cost / low.cost) ** part,
     )
 
 
-def _nearest(epsilon: float) -> float:
-    return min(EPSILONS, key=lambda each: abs(each - epsilon))
+def _scaled(value: float, what: Literal["recall", "clusters"]) -> float:
+    """Return what falls about evenly with the threshold: the logarithm of what is missed."""
+    return -math.log(max(1.0 - value, LEAST_MISSED)) if what == "recall" else math.log(value)
 
 
-def _reaching(curve: Curve, recall: float, k: int) -> list[tuple[float, float, float]]:
-    """Return (n_probe, epsilon, cost) of reaching the recall with each epsilon that can."""
-    found = []
-    for epsilon in EPSILONS:
-        mine = [p for p in curve.points if p.k == k and p.epsilon == epsilon]
-        for before, after in zip([None, *mine], mine, strict=False):
-            if after.recall < recall:
-                continue
-            n_probe, cost = float(after.n_probe), after.cost
-            if before is not None and after.recall > before.recall:
-                share = (recall - before.recall) / (after.recall - before.recall)
-                n_probe = before.n_probe * (after.n_probe / before.n_probe) ** share
-                cost = before.cost + share * (after.cost - before.cost)
-            found.append((n_probe, epsilon, cost))
-            break
-    return found or [(curve.n_fine, EPSILONS[-1], math.inf)]
+def _crossing(
+    points: Sequence[Point], what: Literal["recall", "clusters"], value: float
+) -> Point | None:
+    """Return where a curve first reaches a value, between two points."""
+    for before, after in zip([None, *points], points, strict=False):
+        reached = getattr(after, what)
+        if reached < value:
+            continue
+        if before is None or reached <= getattr(before, what):
+            return after
+        ends = (_scaled(getattr(before, what), what), _scaled(reached, what))
+        part = (_scaled(value, what) - ends[0]) / (ends[1] - ends[0])
+        return Point(
+            after.k,
+            after.epsilon,
+            before.threshold + part * (after.threshold - before.threshold),
+            math.ceil(before.n_probe * (after.n_probe / before.n_probe) ** part),
+            before.clusters * (after.clusters / before.clusters) ** part,
+            before.recall + part * (after.recall - before.recall),
+            before.cost + part * (after.cost - before.cost),
+        )
+    return None

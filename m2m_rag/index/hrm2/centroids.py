@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag._types import FloatArray, RowArray, ScoreArray
+from m2m_rag._types import FloatArray, Metric, RowArray, ScoreArray
 from m2m_rag.compute.clustered import (
     FACT,
     LANES,
+    WORD_BITS,
     ByteArray,
+    Codes,
     Facts,
     NumberArray,
     empty_blocks,
@@ -45,6 +47,38 @@ def describe(
         facts[FACT.key_scale] *= shown
         facts[FACT.length] /= shown
     return levels, facts
+
+
+def note_codes(
+    facts: FloatArray,
+    sizes: RowArray | NumberArray,
+    codes: Codes,
+    offset: FloatArray,
+    labels: RowArray,
+    metric: Metric,
+) -> None:
+    """Bring the facts up to date with codes that come to clusters of `sizes` codes.
+
+    `offset` is that of the codes; `labels` are their clusters.
+    """
+    np.maximum.at(facts[FACT.sign_sum], labels, np.abs(codes.turned))
+    np.minimum.at(facts[FACT.share], labels, codes.share)
+    n_fine = facts.shape[1]
+    scale = codes.scale.astype(np.float64)
+    norm2 = scale**2 * codes.share * (codes.words.shape[1] * WORD_BITS)
+    more = np.bincount(labels, minlength=n_fine)
+    changed = more > 0
+    total = np.maximum(sizes + more, 1)[changed]
+    widths = np.square(facts[FACT.width], dtype=np.float64) * sizes
+    widths = (widths + np.bincount(labels, norm2, minlength=n_fine))[changed] / total
+    facts[FACT.width, changed] = np.sqrt(widths)
+    if metric == "l2":
+        facts[FACT.middle, changed] = (facts[FACT.norm2, changed] + widths) / -2.0
+        return
+    along = offset + scale * codes.turned / facts[FACT.norm2, labels]
+    middles = facts[FACT.middle].astype(np.float64) * sizes
+    middles += np.bincount(labels, along, minlength=n_fine)
+    facts[FACT.middle, changed] = middles[changed] / total
 
 
 def code_centroids(

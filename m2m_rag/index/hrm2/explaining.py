@@ -25,7 +25,7 @@ class Explanation(NamedTuple):
     lod
         The level of detail.
     n_probe, epsilon
-        How far it went; 0 where nothing is probed.
+        How far it might go; 0 where nothing is probed.
     work
         Clusters probed, codes scanned, vectors read.
     bytes_read
@@ -58,6 +58,7 @@ def explain(
     route: Route | None,
     lod: LOD,
     query: FloatArray,
+    k: int,
     segments: Sequence[Segment],
     allowed: MaskArray | None,
     answer: tuple[RowArray, ScoreArray, Work, float],
@@ -71,7 +72,7 @@ def explain(
     ----------
     state, route
         What was searched and how; None for flat search.
-    lod, query, segments, allowed
+    lod, query, k, segments, allowed
         What was asked.
     answer
         Rows, scores, work and seconds.
@@ -87,9 +88,11 @@ def explain(
     route_s, centroid_bytes, code_bytes = 0.0, 0, 0
     if state is not None and probe is not None:
         began = time.perf_counter()
-        numbers, _ = backend.route_clusters(state.packed, query, probe)
+        backend.route_clusters(state.packed, query, probe)
         route_s = time.perf_counter() - began
-        clusters = numbers[: max(work.clusters, probe.n_probe)].tolist()
+        clusters = backend.probed_clusters(
+            state.packed, segments, state.n_indexed, query, k, probe, allowed, codes_only=lod == 0
+        ).tolist()
         parts = state.clusters
         centroid_bytes = parts.coarse.nbytes + parts.centroid_blocks.nbytes + probe.n_candidates * d
     if state is not None:

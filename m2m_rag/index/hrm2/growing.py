@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from m2m_rag._types import FloatArray, MaskArray, RowArray, Segment
 from m2m_rag.clustering import KMeans
 from m2m_rag.compute.clustered import (
-    FACT,
     LANES,
     Cells,
     Clusters,
@@ -25,7 +24,7 @@ from m2m_rag.compute.clustered import (
     empty_blocks,
     put_codes,
 )
-from m2m_rag.index.hrm2.centroids import code_centroids, describe
+from m2m_rag.index.hrm2.centroids import code_centroids, describe, note_codes
 from m2m_rag.index.hrm2.reading import take
 from m2m_rag.index.hrm2.state import BuildBackend, State, centroids_of
 from m2m_rag.quantization import code
@@ -180,8 +179,7 @@ def _put(
     counts = np.bincount(labels, minlength=len(clusters.fine))
     sizes = (clusters.sizes + counts).astype(np.int32)
     facts = clusters.facts.copy()
-    np.maximum.at(facts[FACT.sign_sum], labels, np.abs(codes.turned))
-    np.minimum.at(facts[FACT.share], labels, codes.share)
+    note_codes(facts, clusters.sizes, codes, offset, labels, clusters.metric)
     cells = _with_room(clusters, sizes, is_known)
     for number in np.flatnonzero(counts).tolist():
         mine = np.flatnonzero(labels == number)

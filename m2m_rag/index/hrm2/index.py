@@ -15,7 +15,7 @@ from m2m_rag.index.hrm2 import growing, measuring
 from m2m_rag.index.hrm2.building import build
 from m2m_rag.index.hrm2.calibration import (
     Curve,
-    default_probe,
+    default_plan,
     expected_recall,
 )
 from m2m_rag.index.hrm2.query_log import CAPACITY, QueryLog
@@ -185,7 +185,8 @@ class HRM2Index(Searching):
             return {"kind": "flat"}
         clusters = state.clusters
         n_fine, n_codes = len(clusters.fine), int(clusters.sizes.sum())
-        probe = default_probe(state.curve, 10, 1.0, n_codes, n_fine)
+        planned = default_plan(state.curve, 10, 1.0, n_codes, n_fine)
+        probe = planned.probe
         return {
             "kind": "hrm2",
             "n_coarse": len(clusters.coarse),
@@ -194,7 +195,7 @@ class HRM2Index(Searching):
             "n_indexed": state.n_indexed,
             "bytes": state.n_bytes + self.log.n_bytes,
             "measured_on": "queries" if state.curve.n_seen else "members",
-            "n_probe": probe.n_probe,
+            "n_probe": round(planned.clusters),
             "epsilon": probe.epsilon,
             "estimated_recall": expected_recall(state.curve, probe, 10),
         }

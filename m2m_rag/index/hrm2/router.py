@@ -13,22 +13,20 @@ from typing import Literal, NamedTuple
 
 from m2m_rag.compute.clustered import LOD, Probe
 from m2m_rag.index.hrm2.calibration import (
-    CLUSTER_COST,
-    CODE_COST,
     LEAST_TARGET,
-    QUERY_COST,
     ROW_COST,
-    VECTOR_COST,
     Curve,
+    Plan,
     can_reach,
-    default_probe,
+    cost_of,
+    default_plan,
     plan,
     probe_of,
 )
 
 MANY = 0.1
 """Share of all rows that one query may ask for; beyond, the allowed rows are read one by one."""
-READS_A_RESULT = 6.0
+READS_A_RESULT = 5.0
 """Vectors read for each result at the default recall."""
 
 
@@ -79,17 +77,16 @@ def choose(
     if n_probe is None and not can_reach(curve, LEAST_TARGET if recall is None else recall, k):
         return Route("exact", None)
     if recall is None:
-        probe = default_probe(curve, k, share, n_rows, n_fine)
+        planned = default_plan(curve, k, share, n_rows, n_fine)
     else:
-        probe = plan(curve, recall, k / share, n_fine)
+        planned = plan(curve, recall, k, share, n_fine)
     if n_probe is not None:
-        probe = probe_of(n_probe, probe.epsilon, n_fine)
-    elif n_allowed * ROW_COST < _cost(probe, n_fine, n_rows, k):
+        return Route("probe", probe_of(n_probe, planned.probe.epsilon, n_fine))
+    if n_allowed * ROW_COST < _cost(planned, n_fine, n_rows, k):
         return Route("chosen", None)
-    return Route("probe", probe)
+    return Route("probe", planned.probe)
 
 
-def _cost(probe: Probe, n_fine: int, n_rows: int, k: int) -> float:
-    codes = probe.n_probe * n_rows / n_fine
-    reads = READS_A_RESULT * k
-    return QUERY_COST + CLUSTER_COST * probe.n_probe + CODE_COST * codes + VECTOR_COST * reads
+def _cost(planned: Plan, n_fine: int, n_rows: int, k: int) -> float:
+    codes = planned.clusters * n_rows / n_fine
+    return cost_of(planned.probe.n_candidates, planned.clusters, codes, READS_A_RESULT * k)

@@ -13,7 +13,7 @@ from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment
 from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.compute.clustered import LOD, Probe, Work
 from m2m_rag.index.flat import FlatIndex
-from m2m_rag.index.hrm2.calibration import Curve, default_probe, expected_recall, probe_of
+from m2m_rag.index.hrm2.calibration import Curve, default_plan, expected_recall, probe_of
 from m2m_rag.index.hrm2.explaining import Explanation, explain
 from m2m_rag.index.hrm2.query_log import QueryLog
 from m2m_rag.index.hrm2.router import Route, choose
@@ -66,7 +66,7 @@ class Searching:
             How many rows are allowed, when the caller knows it.
         recall
             The share of the true best k to aim at; None: what a budget of time buys, at
-            least 0.95 (`default_probe`).
+            least 0.95 (`default_plan`).
         n_probe
             Clusters to probe, instead of what `recall` needs.
         lod
@@ -130,7 +130,7 @@ class Searching:
             if lod == 1 and state is not None:
                 n_fine = len(state.clusters.fine)
                 n_rows = segments[-1].first_row + len(segments[-1].vectors)
-                probe = default_probe(state.curve, k, 1.0, n_rows, n_fine)
+                probe = default_plan(state.curve, k, 1.0, n_rows, n_fine).probe
                 expected = expected_recall(state.curve, probe, k) if recall is None else recall
             yield Stage(lod, rows[0], scores[0], expected, time.perf_counter() - began, work[0])
 
@@ -168,7 +168,7 @@ class Searching:
                 self._backend.search_rows(segments, alone, query[None], 1, metric)[1][0][0]
             )
         return explain(
-            state, route, lod, query, segments, allowed, answer, row, score, self._backend
+            state, route, lod, query, k, segments, allowed, answer, row, score, self._backend
         )
 
     def _route(

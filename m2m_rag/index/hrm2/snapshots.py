@@ -1,4 +1,4 @@
-r"""Snapshots of the index on disk, format 1: one file a state, read through a memory map.
+r"""Snapshots of the index on disk, format 2: one file a state, read through a memory map.
 
 The index is derived from the catalog and the vectors: a file that is missing, damaged or does not
 fit is left alone and the index is built again.
@@ -6,7 +6,7 @@ fit is left alone and the index is built again.
 Layout, little-endian::
 
     0     8   magic "M2MHRM2\0"
-    8     4   uint32 format version, 1
+    8     4   uint32 format version, 2
     12    4   uint32 length of the header
     16    8   uint64 XXH3-64 of the header
     24    …   header: UTF-8 JSON, the state's numbers and for each array name, dtype, shape,
@@ -37,7 +37,7 @@ from m2m_rag.index.hrm2.calibration import Curve, Point
 from m2m_rag.index.hrm2.state import BuildBackend, Settings, State
 
 MAGIC = b"M2MHRM2\0"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".hrm2"
 _HEAD = struct.Struct("<8sIIQ")
 _ALIGNMENT = 64
@@ -163,7 +163,10 @@ def _state(
         reach=header["reach"],
         **arrays,
     )
-    points = [Point(int(k), int(n), *rest) for k, n, *rest in header["points"]]
+    points = [
+        Point(int(k), epsilon, threshold, int(n_probe), *rest)
+        for k, epsilon, threshold, n_probe, *rest in header["points"]
+    ]
     measured_fine, measured_rows = header["n_measured"]
     return State(
         clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
