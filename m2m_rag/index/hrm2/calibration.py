@@ -18,9 +18,12 @@ EPSILONS = (1.5, 2.4)
 """Widths of the bound that are measured: reading a few more vectors, or probing a few clusters
 more, is cheaper at one recall or the other."""
 CODE_COST, CLUSTER_COST, CANDIDATE_COST, VECTOR_COST = 0.002, 0.08, 0.03, 0.3
-QUERY_COST, ROW_COST = 15.0, 0.08
-"""Microseconds: a code, a cluster's start, a centroid compared, a vector read, all the rest of a
-query, and a row read with others in ascending order (100,000 × 384)."""
+QUERY_COST, FILTER_COST = 15.0, 0.13
+"""Microseconds: a code, a cluster's start, a centroid compared, a vector read, and all the rest of
+a query (100,000 × 384). With a filter, `FILTER_COST` for each of the k / share rows that would be
+better than the k-th allowed one: the pilot is so much larger, and their lanes are looked at."""
+ROW_COST, MASK_COST = 0.055, 0.00015
+"""Microseconds: a row read with others in ascending order, and a row of the mask looked at."""
 LEAST_TARGET = 0.95
 BUDGET, BUDGET_A_RESULT = 80.0, 0.8
 """Modelled microseconds that a search spends when no recall is named: 88 for ten results, 160 for
@@ -203,15 +206,19 @@ def _planned(curve: Curve, point: Point, share: float, n_fine: int) -> Plan:
 def _at(
     curve: Curve, epsilon: float, k: float, what: Literal["recall", "clusters"], value: float
 ) -> Point | None:
-    """Return the point, for any k, at which a curve reaches a value, or None."""
-    ends = []
-    for each in sorted({point.k for point in curve.points}):
-        mine = [p for p in curve.points if p.k == each and p.epsilon == epsilon]
-        found = _crossing(mine, what, value)
-        if found is None:
-            return None
-        ends.append(found)
-    if not ends:
+    """Return the point, for any k, at which a curve reaches a value, or None.
+
+    None as well where only the measured k that is further away reaches it.
+    """
+    ks = sorted({point.k for point in curve.points})
+    found = {
+        each: _crossing(
+            [p for p in curve.points if p.k == each and p.epsilon == epsilon], what, value
+        )
+        for each in ks
+    }
+    ends = [point for point in found.values() if point is not None]
+    if not ends or found[_nearest(ks, k)] is None:
         return None
     low, high = ends[0], ends[-1]
     if low.k == high.k:

@@ -23,8 +23,8 @@ from m2m_rag.index.hrm2.reading import take
 QUERIES = 384
 KS = ((10, 384), (100, 64))
 """Results wanted, and how many queries are asked for as many."""
-ENOUGH, LEAST_GAIN, DEEP = 0.9985, 0.001, 64
-"""Recall at which measuring deeper ends; so does a smaller gain beyond so many clusters."""
+ENOUGH, LEAST_GAIN, LEAST_GROWTH = 0.9985, 0.001, 1.1
+"""Recall at which measuring deeper ends; so does a smaller gain by so many times the clusters."""
 FIRST, STRIDE, MOST_GROWTH = -0.2, 0.1, 1.8
 """The first threshold, by how much it falls, and the ratio of clusters probed from one threshold to
 the next above which the stride is halved: below the first, all five sets tried probed the pilot's
@@ -147,7 +147,7 @@ def climb(ask: Callable[[Probe], Point], epsilon: float, n_fine: int) -> list[Po
         if len(points) > 1:
             growth = clusters / points[-2].clusters
             stride *= 0.5 if growth > MOST_GROWTH else 1.0
-            if recall - points[-2].recall < LEAST_GAIN and clusters > DEEP:
+            if recall - points[-2].recall < LEAST_GAIN and growth > LEAST_GROWTH:
                 break
         threshold -= stride
         most = max(most, math.ceil(MOST_GROWTH**0.5 * ROOM * clusters))

@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 
 from m2m_rag.compute.clustered import LOD, Probe
 from m2m_rag.index.hrm2.calibration import (
+    FILTER_COST,
     LEAST_TARGET,
+    MASK_COST,
     ROW_COST,
     Curve,
     Plan,
@@ -82,11 +84,13 @@ def choose(
         planned = plan(curve, recall, k, share, n_fine)
     if n_probe is not None:
         return Route("probe", probe_of(n_probe, planned.probe.epsilon, n_fine))
-    if n_allowed * ROW_COST < _cost(planned, n_fine, n_rows, k):
+    if n_allowed * ROW_COST + n_rows * MASK_COST < _cost(planned, n_fine, n_rows, k):
         return Route("chosen", None)
     return Route("probe", planned.probe)
 
 
 def _cost(planned: Plan, n_fine: int, n_rows: int, k: int) -> float:
     codes = planned.clusters * n_rows / n_fine
-    return cost_of(planned.probe.n_candidates, planned.clusters, codes, READS_A_RESULT * k)
+    filtered = FILTER_COST * k * (1.0 / planned.probe.share - 1.0)
+    unfiltered = cost_of(planned.probe.n_candidates, planned.clusters, codes, READS_A_RESULT * k)
+    return unfiltered + filtered
