@@ -61,7 +61,7 @@ def _values(
             errors[i] = norm * np.float32(length) * off + np.float32(1e-37)
 
 
-@kernel()
+@kernel(allocates=True)
 def search_rows(
     queries: F32, segments: Any, chosen: Any, metric: int, rows: Any, scores: Any
 ) -> None:

@@ -44,7 +44,7 @@ def rotate(vector: F32, signs: F32, order: Any, window: int, spare: F32, out: F3
             out[j] = spare[j] * scale
 
 
-@kernel()
+@kernel(allocates=True)
 def rotate_all(vectors: F32, signs: F32, order: Any, window: int, out: F32) -> None:
     spare = np.empty(signs.shape[1], dtype=np.float32)
     for i in range(vectors.shape[0]):

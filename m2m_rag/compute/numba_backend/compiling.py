@@ -15,8 +15,14 @@ _log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def kernel(fastmath: bool | set[str] = False, *, inlined: bool = False) -> Callable[[F], F]:
+def kernel(
+    fastmath: bool | set[str] = False, *, inlined: bool = False, allocates: bool = False
+) -> Callable[[F], F]:
     """Return the decorator of a kernel.
+
+    Only one that `allocates` counts references to arrays; the others borrow what they are given.
+    Counting took 14 % of a search: each array that one kernel hands to another is counted up and
+    down, and both are atomic.
 
     An inlined one is for other kernels to call: each array argument of a call that LLVM does not
     inline costs seven words on the stack, and ten arrays 50 ns.
@@ -26,12 +32,13 @@ def kernel(fastmath: bool | set[str] = False, *, inlined: bool = False) -> Calla
     """
 
     def decorate(function: F) -> F:
+        options: dict[str, Any] = {
+            "nogil": True, "fastmath": fastmath, "forceinline": inlined, "_nrt": allocates,
+        }  # fmt: skip
         try:
-            compiled = njit(cache=True, nogil=True, fastmath=fastmath, forceinline=inlined)(
-                function
-            )
+            compiled = njit(cache=True, **options)(function)
         except RuntimeError:
-            compiled = njit(nogil=True, fastmath=fastmath, forceinline=inlined)(function)
+            compiled = njit(**options)(function)
         return cast(F, compiled)
 
     return decorate

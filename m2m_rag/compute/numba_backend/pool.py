@@ -48,7 +48,7 @@ class Pool(NamedTuple):
     pilot: RowArray
 
 
-@kernel()
+@kernel(allocates=True)
 def make_pool(k: int) -> Pool:
     """Return an empty pool for the best k."""
     n = POOL_A_RESULT * k

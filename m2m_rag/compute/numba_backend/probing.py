@@ -74,15 +74,15 @@ def aim(base: Any, norm2: Any, query_norm2: Any, metric: int) -> Any:
 @kernel(inlined=True)
 def _sweep_codes(
     block: Any, lanes: Any, n_blocks: int, fields: Any, planes: Any, step: Any, along: Any,
-    base: Any, allowed: Any, n_rows: int, estimates: F32, values: F32, rows: Any,
+    base: Any, allowed: Any, n_rows: int, estimates_at: Any, values: F32, rows: Any,
 ) -> None:  # fmt: skip
     """Keep the rows of one cluster that have the best estimates."""
     n_words, block_bytes = fields[_PADDED] // WORD_BITS, fields[_BLOCK_BYTES]
-    of_lane = as_int32s(lanes)
+    of_lane, estimates = as_int32s(lanes), as_float32s(estimates_at)
     for b in range(n_blocks):
         mask = scan_block(
-            block + np.uint64(b * block_bytes), np.uint64(planes.ctypes.data), n_words, step,
-            _NOTHING, along, base, values[0], np.uint64(estimates.ctypes.data),
+            block + np.uint64(b * block_bytes), planes, n_words, step, _NOTHING, along, base,
+            values[0], estimates_at,
         )  # fmt: skip
         lane = 0
         while mask:
@@ -97,20 +97,19 @@ def _sweep_codes(
 def _collect(
     block: Any, lanes: Any, n_blocks: int, fields: Any, planes: Any, step: Any, along: Any,
     base: Any, reach: Any, slack: Any, query: F32, used: F32, norm2: Any, segments: Any,
-    allowed: Any, n_rows: int, estimates: F32, pool: Any, n_pool: int, queue: Any, values: F32,
-    rows: Any, work: Any,
+    allowed: Any, n_rows: int, estimates_at: Any, pool: Any, n_pool: int, queue: Any,
+    values: F32, rows: Any, work: Any,
 ) -> int:  # fmt: skip
     """Put the rows of one cluster whose estimate plus bound passes the bar into the pool.
 
     Return how many are in it; a full pool is read.
     """
     n_words, block_bytes = fields[_PADDED] // WORD_BITS, fields[_BLOCK_BYTES]
-    of_lane = as_int32s(lanes)
+    of_lane, estimates = as_int32s(lanes), as_float32s(estimates_at)
     for b in range(n_blocks):
         here = block + np.uint64(b * block_bytes)
         mask = scan_block(
-            here, np.uint64(planes.ctypes.data), n_words, step, reach, along, base,
-            values[0] - slack, np.uint64(estimates.ctypes.data),
+            here, planes, n_words, step, reach, along, base, values[0] - slack, estimates_at,
         )  # fmt: skip
         lane = 0
         while mask:
@@ -179,6 +178,7 @@ def probe(
     clusters that were probed come first in `order`.
     """
     table, metric = fields[_TABLE], fields[_METRIC]
+    planes_at, estimates_at = np.uint64(planes.ctypes.data), np.uint64(estimates.ctypes.data)
     values[:], rows[:] = _UNSEEN, -1
 
     n_pilot, n_codes, n = 0, 0, 0
@@ -199,8 +199,8 @@ def probe(
             places = as_addresses(record)
             along, base, _ = aim(bases[t], as_float32s(record)[_NORM2], norm2, metric)
             _sweep_codes(
-                places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes, step, along,
-                base, allowed, n_rows, estimates, values, rows,
+                places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes_at, step,
+                along, base, allowed, n_rows, estimates_at, values, rows,
             )  # fmt: skip
         if phase == 0:
             if not codes_only:
@@ -214,7 +214,8 @@ def probe(
     _count(counts[:n], work)
     if codes_only:
         return
-    pool.pilot[:] = rows
+    for i in range(rows.shape[0]):
+        pool.pilot[i] = rows[i]
     values[:], rows[:] = _UNSEEN, -1
     for i in range(pool.pilot.shape[0]):
         if pool.pilot[i] >= 0:
@@ -227,8 +228,8 @@ def probe(
         along, base, distance2 = aim(bases[t], as_float32s(record)[_NORM2], norm2, metric)
         reach = breadth * np.sqrt(max(distance2, _NOTHING))
         n_pool = _collect(
-            places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes, step, along,
-            base, reach, slack, query, used, norm2, segments, allowed, n_rows, estimates, pool,
+            places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes_at, step, along,
+            base, reach, slack, query, used, norm2, segments, allowed, n_rows, estimates_at, pool,
             n_pool, queue, values, rows, work,
         )  # fmt: skip
     read_pool(

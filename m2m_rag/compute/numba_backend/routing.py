@@ -138,7 +138,7 @@ def _centred(query: F32, fields: Any, norm2: float, out: F32) -> Any:
     return np.sqrt(norm2)
 
 
-@kernel()
+@kernel(allocates=True)
 def prepare(
     query: F32, fields: Any, norm2: float, used: F32, spare: F32,
     rotated: F32, levels: Any, planes: Any,

@@ -47,7 +47,7 @@ def order_hits(rows: Any, scores: Any) -> None:
         rows[at + 1], scores[at + 1] = row, score
 
 
-@kernel()
+@kernel(allocates=True)
 def route_only(query: F32, fields: Any, n_candidates: int, out: Any, out_keys: F32) -> int:
     """Write the clusters of a query's route and their keys, best first; return how many."""
     d, padded, n_fine = query.shape[0], fields[_PADDED], fields[_N_FINE]
@@ -68,7 +68,7 @@ def route_only(query: F32, fields: Any, n_candidates: int, out: Any, out_keys: F
     return found
 
 
-@kernel()
+@kernel(allocates=True)
 def search(
     queries: F32, fields: Any, segments: Any, n_indexed: int, allowed: Any, n_probe: int,
     n_candidates: int, epsilon: float, threshold: float, share: float, codes_only: bool, rows: Any,
@@ -140,7 +140,7 @@ def search(
         order_hits(rows[i, :n_found], scores[i, :n_found])
 
 
-@kernel()
+@kernel(allocates=True)
 def search_exactly(
     queries: F32, fields: Any, segments: Any, n_indexed: int, allowed: Any, n_probe: int,
     n_codes: int, rows: Any, scores: Any, work: Any,
