@@ -66,19 +66,21 @@ def _missing(rotated: F32, levels: Any, step: Any, n_planes: int) -> float:
 
 @kernel()
 def sweep_all(
-    query: F32, used: F32, rotated: F32, length: float, fields: Any, segments: Any, allowed: Any,
-    n_indexed: int, n_rows: int, bar: Any, slack: Any, levels: Any, planes: Any, estimates: F32,
-    values: F32, rows: Any, read_values: F32, read_rows: Any, work: Any,
+    query: F32, length: float, fields: Any, segments: Any, allowed: Any, n_indexed: int,
+    n_rows: int, bar: Any, slack: Any, room: Any, rows: Any, read_values: F32, read_rows: Any,
+    work: Any,
 ) -> int:  # fmt: skip
     """Read every row that may be among the best k; return how many were read.
 
     Rows from `n_indexed` to `n_rows` - 1 have no codes and are all read.
 
-    `bar` is a value that at least k rows are known to reach, or -inf. `values`, `rows` are the heap
-    of the k best; all that was read goes to `read_values`, `read_rows`.
+    `bar` is a value that at least k rows are known to reach, or -inf. `room.values` and `rows` are
+    the heap of the k best; all that was read goes to `read_values`, `read_rows`.
     """
     n_fine, padded = fields[_N_FINE], fields[_PADDED]
     block_bytes, row_bytes = fields[_BLOCK_BYTES], 4 * fields[_DIMENSION]
+    used, rotated, values, estimates = room.used, room.rotated, room.values, room.lanes
+    levels, planes = room.levels, room.planes
     n_words = padded // WORD_BITS
     step = quantise(rotated, length, FINE_SPACING, FINE_PLANES, levels, planes)
     missing = np.float32(2.0 * _missing(rotated, levels, step, FINE_PLANES) * (1.0 + 1e-6))

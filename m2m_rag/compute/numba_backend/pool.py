@@ -7,16 +7,15 @@ pooled and read best estimate first, 27 and 41.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag._types import RowArray
-from m2m_rag.compute.clustered import POOL_A_RESULT, QUEUE
+from m2m_rag.compute.clustered import QUEUE
 from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.packing import FIELD
-from m2m_rag.compute.numba_backend.sorting import BINS, sort_by_key
+from m2m_rag.compute.numba_backend.sorting import sort_by_key
 from m2m_rag.compute.numba_backend.vectors import address_of, ask, value_of
 
 F32 = NDArray[np.float32]
@@ -24,39 +23,6 @@ _METRIC, _DIMENSION = FIELD.metric, FIELD.dimension
 CLUSTERS, CODES, VECTORS, PROBED = range(4)
 """Positions in `work`: what a query cost, and from where on the numbers of the clusters probed are
 wanted, if there is room for them."""
-
-
-class Pool(NamedTuple):
-    """Room for the rows that may be read.
-
-    Attributes
-    ----------
-    estimates, most, rows
-        Estimate, estimate plus bound, and row of each.
-    bins, first, order
-        For sorting.
-    pilot
-        ``(k,)`` the rows that the pilot read.
-    """
-
-    estimates: F32
-    most: F32
-    rows: RowArray
-    bins: RowArray
-    first: RowArray
-    order: RowArray
-    pilot: RowArray
-
-
-@kernel(allocates=True)
-def make_pool(k: int) -> Pool:
-    """Return an empty pool for the best k."""
-    n = POOL_A_RESULT * k
-    return Pool(
-        np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int64),
-        np.empty(BINS, np.int64), np.empty(n, np.int64), np.empty(n, np.int64),
-        np.empty(k, np.int64),
-    )  # fmt: skip
 
 
 @kernel(inlined=True)
@@ -103,24 +69,24 @@ def read_rows(
 
 @kernel()
 def read_pool(
-    n: int, slack: Any, query: F32, used: F32, norm2: Any, fields: Any, segments: Any, pool: Any,
-    queue: Any, values: F32, rows: Any, work: Any,
+    n: int, slack: Any, query: F32, norm2: Any, fields: Any, segments: Any, room: Any, rows: Any,
+    work: Any,
 ) -> None:  # fmt: skip
     """Read the first n rows of the pool, best estimate first, while they may pass the bar."""
     if n == 0:
         return
     row_bytes, asked, done = 4 * fields[_DIMENSION], 0, 0
-    sort_by_key(pool.estimates[:n], pool.rows[:n], pool.bins, pool.first[:n], pool.order[:n])
+    used, values, queue = room.used, room.values, room.queue
+    sort_by_key(room.estimates[:n], room.rows[:n], room.bins, room.first[:n], room.places[:n])
     for i in range(n):
-        at = pool.order[i]
-        row = pool.rows[at]
-        if not pool.most[at] > values[0] - slack or _is_among(row, pool.pilot):
+        at = room.places[i]
+        row = room.rows[at]
+        if not room.most[at] > values[0] - slack or _is_among(row, room.pilot):
             continue
         ask(row, segments, row_bytes)
         if asked >= QUEUE:
-            read(
-                queue[asked % QUEUE], query, used, norm2, fields, segments, values, rows, work
-            )  # fmt: skip
+            oldest = queue[asked % QUEUE]
+            read(oldest, query, used, norm2, fields, segments, values, rows, work)
             done += 1
         queue[asked % QUEUE] = row
         asked += 1

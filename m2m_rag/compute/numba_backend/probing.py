@@ -96,9 +96,8 @@ def _sweep_codes(
 @kernel(inlined=True)
 def _collect(
     block: Any, lanes: Any, n_blocks: int, fields: Any, planes: Any, step: Any, along: Any,
-    base: Any, reach: Any, slack: Any, query: F32, used: F32, norm2: Any, segments: Any,
-    allowed: Any, n_rows: int, estimates_at: Any, pool: Any, n_pool: int, queue: Any,
-    values: F32, rows: Any, work: Any,
+    base: Any, reach: Any, slack: Any, query: F32, norm2: Any, segments: Any, allowed: Any,
+    n_rows: int, estimates_at: Any, room: Any, n_pool: int, rows: Any, work: Any,
 ) -> int:  # fmt: skip
     """Put the rows of one cluster whose estimate plus bound passes the bar into the pool.
 
@@ -109,22 +108,20 @@ def _collect(
     for b in range(n_blocks):
         here = block + np.uint64(b * block_bytes)
         mask = scan_block(
-            here, planes, n_words, step, reach, along, base, values[0] - slack, estimates_at,
+            here, planes, n_words, step, reach, along, base, room.values[0] - slack,
+            estimates_at,
         )  # fmt: skip
         lane = 0
         while mask:
             row = np.int64(of_lane[LANES * b + lane])
             if mask & 1 and is_wanted(row, n_rows, allowed):
-                if n_pool == pool.rows.shape[0]:
-                    read_pool(
-                        n_pool, slack, query, used, norm2, fields, segments, pool, queue, values,
-                        rows, work,
-                    )  # fmt: skip
+                if n_pool == room.rows.shape[0]:
+                    read_pool(n_pool, slack, query, norm2, fields, segments, room, rows, work)
                     n_pool = 0
                 scale = as_float32s(here + np.uint64(block_bytes - 8 * LANES))[lane]
-                pool.estimates[n_pool] = estimates[lane]
-                pool.most[n_pool] = estimates[lane] + scale * reach
-                pool.rows[n_pool] = row
+                room.estimates[n_pool] = estimates[lane]
+                room.most[n_pool] = estimates[lane] + scale * reach
+                room.rows[n_pool] = row
                 n_pool += 1
             mask >>= 1
             lane += 1
@@ -167,26 +164,28 @@ def _count(counts: Any, work: Any) -> None:
 
 @kernel()
 def probe(
-    query: F32, used: F32, planes: Any, step: Any, fields: Any, segments: Any,
-    allowed: Any, n_rows: int, keys: F32, numbers: Any, order: Any, n_probe: int, threshold: Any,
-    n_pilot_codes: int, breadth: Any, slack: Any, norm2: Any, codes_only: bool, bases: F32,
-    counts: Any, estimates: F32, pool: Any, queue: Any, values: F32, rows: Any, work: Any,
+    query: F32, step: Any, fields: Any, segments: Any, allowed: Any, n_rows: int, n_route: int,
+    n_probe: int, threshold: Any, n_pilot_codes: int, breadth: Any, slack: Any, norm2: Any,
+    codes_only: bool, room: Any, rows: Any, work: Any,
 ) -> None:  # fmt: skip
-    """Fill the heap `values`, `rows` with the best of the first `n_probe` clusters of the route.
+    """Fill the heap `room.values`, `rows` with the best of the first `n_probe` clusters of a route.
 
-    `breadth` is epsilon * spread. With `codes_only`, estimates are kept and nothing is read. The
-    clusters that were probed come first in `order`.
+    The route's `n_route` clusters are in the room; `breadth` is epsilon * spread. With
+    `codes_only`, estimates are kept and nothing is read. The clusters that were probed come first
+    in `room.order`.
     """
     table, metric = fields[_TABLE], fields[_METRIC]
-    planes_at, estimates_at = np.uint64(planes.ctypes.data), np.uint64(estimates.ctypes.data)
+    numbers, order, bases, counts = room.numbers, room.order, room.bases, room.counts
+    planes_at, estimates_at = np.uint64(room.planes.ctypes.data), np.uint64(room.lanes.ctypes.data)
+    values, pilot = room.values, room.pilot
     values[:], rows[:] = _UNSEEN, -1
 
     n_pilot, n_codes, n = 0, 0, 0
-    while n < keys.shape[0] and (n < n_probe or n_codes < n_pilot_codes):
+    while n < n_route and (n < n_probe or n_codes < n_pilot_codes):
         number = np.int64(numbers[order[n]])
         record = record_of(table, number)
         facts = as_float32s(record)
-        bases[n] = (keys[order[n]] - facts[_KEY_BIAS]) * facts[_LENGTH]
+        bases[n] = (room.keys[order[n]] - facts[_KEY_BIAS]) * facts[_LENGTH]
         counts[n] = as_int32s(record)[RECORD_COUNT]
         if n_codes < n_pilot_codes:
             n_pilot += 1
@@ -215,11 +214,11 @@ def probe(
     if codes_only:
         return
     for i in range(rows.shape[0]):
-        pool.pilot[i] = rows[i]
+        pilot[i] = rows[i]
     values[:], rows[:] = _UNSEEN, -1
-    for i in range(pool.pilot.shape[0]):
-        if pool.pilot[i] >= 0:
-            read(pool.pilot[i], query, used, norm2, fields, segments, values, rows, work)
+    for i in range(pilot.shape[0]):
+        if pilot[i] >= 0:
+            read(pilot[i], query, room.used, norm2, fields, segments, values, rows, work)
     n_pool = 0
     for t in range(n):
         number = np.int64(numbers[order[t]])
@@ -229,9 +228,7 @@ def probe(
         reach = breadth * np.sqrt(max(distance2, _NOTHING))
         n_pool = _collect(
             places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes_at, step, along,
-            base, reach, slack, query, used, norm2, segments, allowed, n_rows, estimates_at, pool,
-            n_pool, queue, values, rows, work,
+            base, reach, slack, query, norm2, segments, allowed, n_rows, estimates_at, room,
+            n_pool, rows, work,
         )  # fmt: skip
-    read_pool(
-        n_pool, slack, query, used, norm2, fields, segments, pool, queue, values, rows, work
-    )  # fmt: skip
+    read_pool(n_pool, slack, query, norm2, fields, segments, room, rows, work)

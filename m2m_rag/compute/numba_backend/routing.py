@@ -139,17 +139,14 @@ def _centred(query: F32, fields: Any, norm2: float, out: F32) -> Any:
 
 
 @kernel(allocates=True)
-def prepare(
-    query: F32, fields: Any, norm2: float, used: F32, spare: F32,
-    rotated: F32, levels: Any, planes: Any,
-) -> Any:  # fmt: skip
+def prepare(query: F32, fields: Any, norm2: float, room: Any) -> Any:
     """Write the query as used, rotated, and its planes; return its length and its step."""
-    length = _centred(query, fields, norm2, used)
+    length = _centred(query, fields, norm2, room.used)
     shape = (fields[_ROUNDS], fields[_PADDED])
     signs = carray(as_float32s(np.uint64(fields[_SIGNS])), shape)
     order = carray(as_int32s(np.uint64(fields[_ORDER])), shape)
-    rotate(used, signs, order, fields[_WINDOW], spare, rotated)
-    step = quantise(rotated, length, SPACING, PLANES, levels, planes)
+    rotate(room.used, signs, order, fields[_WINDOW], room.spare, room.rotated)
+    step = quantise(room.rotated, length, SPACING, PLANES, room.levels, room.planes)
     return length, step * np.float32(UNBIASED)
 
 
@@ -178,20 +175,17 @@ def estimate_centroids(rotated: F32, planes: Any, step: Any, fields: Any, out: F
 
 
 @kernel()
-def route(
-    rotated: F32, planes: Any, step: Any, fields: Any, n_candidates: int, values: F32, keys: F32,
-    numbers: Any, bins: Any, first: Any, order: Any,
-) -> int:  # fmt: skip
+def route(step: Any, fields: Any, n_candidates: int, room: Any) -> int:
     """Write the candidate clusters' keys and numbers, and their order; return how many there are.
 
-    `values` has a float32 for each slot; `keys`, `numbers`, `first` and `order` have one entry for
-    each fine cluster. Cluster ``numbers[order[0]]`` is the best.
+    Cluster ``room.numbers[room.order[0]]`` is the best.
     """
     padded, n_fine = fields[_PADDED], fields[_N_FINE]
+    rotated, values, keys, numbers = room.rotated, room.slots, room.keys, room.numbers
     slots = as_int32s(np.uint64(fields[_CENTROID_SLOTS]))
     found = 0
     if n_candidates < n_fine:
-        estimate_centroids(rotated, planes, step, fields, values)
+        estimate_centroids(rotated, room.planes, step, fields, values)
         cut = find_cut(values, n_candidates)
         for i in range(values.shape[0]):
             if values[i] > cut:
@@ -211,5 +205,7 @@ def route(
         facts = as_float32s(np.uint64(fields[_TABLE] + RECORD_BYTES * number))
         key = inner * facts[_KEY_SCALE] + facts[_KEY_BIAS]
         keys[i] = min(max(key, -LARGE), LARGE) if key == key else -LARGE
-    sort_by_key(keys[:found], numbers[:found], bins, first, order[:found])
+    sort_by_key(
+        keys[:found], numbers[:found], room.bins, room.first[:found], room.order[:found]
+    )  # fmt: skip
     return found
