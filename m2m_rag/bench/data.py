@@ -15,6 +15,8 @@ from m2m_rag.compute import get_backend
 from m2m_rag.errors import InvalidInputError
 from m2m_rag.index import HRM2Index
 
+NOISE = 0.2
+"""Standard deviation of what is added to a copy of a row, over that of all its set's numbers."""
 CHUNK = 65_536
 """Rows made at a time, each chunk from a seed of its own: memory is bounded, rows are the same."""
 # With both, a query's cosine to its 1st, 10th, 100th and 1000th neighbour among 30,000 rows of 384
@@ -85,6 +87,30 @@ def load(folder: Path, k: int, n_queries: int) -> DataSet:
     return DataSet(name, metric, base, queries, rows, {"ground_truth": how})
 
 
+def repeat(data: DataSet, copies: int, n_queries: int, seed: int = 0) -> DataSet:
+    """Return a larger set: the rows and noisy copies of them, with queries made alike.
+
+    Parameters
+    ----------
+    data
+        The set.
+    copies
+        How often each row comes, the first time as it is.
+    n_queries
+        Queries are repeated as well, but not beyond this number.
+    seed
+        Of the noise.
+    """
+    k, is_ip = data.truth.shape[1], data.metric == "ip"
+    noise = NOISE * float(data.base.std())
+    base = _noisy(data.base, len(data.base) * copies, noise, is_ip, [seed, 3])
+    n_queries = min(n_queries, len(data.queries) * copies)
+    queries = _noisy(data.queries, n_queries, noise, is_ip, [seed, 4])
+    origin = {"copies": copies, "noise": noise, "seed": seed, "ground_truth": "computed exactly"}
+    truth = exact(base, queries, k, data.metric)
+    return DataSet(f"{data.name} x {copies}", data.metric, base, queries, truth, origin)
+
+
 def synthesise(n: int, d: int, k: int, n_queries: int, seed: int = 0) -> DataSet:
     """Make rows of unit length from a mixture of √n Gaussians around points of the sphere.
 
@@ -132,6 +158,15 @@ def _vectors(path: Path, is_ip: bool) -> FloatArray:
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise InvalidInputError(f"{path}: expected finite numbers (n, d), got {vectors.shape}")
     return _unit(vectors) if is_ip else vectors
+
+
+def _noisy(vectors: FloatArray, n: int, noise: float, is_ip: bool, seed: list[int]) -> FloatArray:
+    """Return n rows: the vectors, then copies of them with noise."""
+    repeated = np.resize(vectors, (n, vectors.shape[1]))
+    added = np.random.default_rng(seed).standard_normal(repeated.shape, dtype=np.float32)
+    added[: len(vectors)] = 0.0
+    repeated = (repeated + np.float32(noise) * added).astype(np.float32)
+    return _unit(repeated) if is_ip else repeated
 
 
 def _draw(

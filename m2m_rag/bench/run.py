@@ -9,7 +9,7 @@ from typing import Any
 
 from m2m_rag.bench.base import Method
 from m2m_rag.bench.curves import points_of, qps_at, summarise
-from m2m_rag.bench.data import DataSet, load, synthesise
+from m2m_rag.bench.data import DataSet, load, repeat, synthesise
 from m2m_rag.bench.measure import Built, Sample, Say, build_all, measure
 from m2m_rag.bench.registry import DEFAULT_PEERS, OURS, check_peers, make_methods
 from m2m_rag.bench.report import head
@@ -65,6 +65,8 @@ class AnnOptions(Options):
         Also time one call with all queries.
     skip_missing
         Leave out peers that are not installed, and say so in the report.
+    copies
+        How often each row of the folder's set comes, each time but the first with noise.
     """
 
     folder: Path | None = None
@@ -73,12 +75,15 @@ class AnnOptions(Options):
     peers: tuple[str, ...] = DEFAULT_PEERS
     with_batch: bool = False
     skip_missing: bool = False
+    copies: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_peers(self.peers)
         if (self.folder is None) == (self.n_splats is None):
             raise InvalidInputError("give either the folder of a data set or n_splats, not both")
+        if self.copies < 1 or (self.copies > 1 and self.folder is None):
+            raise InvalidInputError(f"copies of --data must be at least 1, got {self.copies}")
 
 
 def run_ann(options: AnnOptions, say: Say) -> dict[str, Any]:
@@ -131,7 +136,10 @@ def run_scaling(sizes: Sequence[int], dimension: int, options: Options, say: Say
 
 def _data(options: AnnOptions) -> DataSet:
     if options.folder is not None:
-        return load(options.folder, options.k, options.n_queries)
+        data = load(options.folder, options.k, options.n_queries)
+        if options.copies > 1:
+            return repeat(data, options.copies, options.n_queries, options.seed)
+        return data
     return synthesise(
         options.n_splats or 0, options.dimension, options.k, options.n_queries, options.seed
     )

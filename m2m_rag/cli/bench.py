@@ -67,13 +67,16 @@ def ann_command(
     k: KOption = 10,
     n_queries: QueriesOption = 1000,
     seed: SeedOption = 0,
+    copies: Annotated[
+        int, typer.Option(help="Repeat the rows of --data, each copy but the first with noise.")
+    ] = 1,
 ) -> None:
     """Measure recall against speed, build time and memory: ours and the peers', in one process."""
     from m2m_rag.bench.run import AnnOptions, run_ann
 
     options = AnnOptions(
         k, n_queries, rounds, threads, seed, data, n_splats, dimension, _names(peers), batch,
-        skip_missing,
+        skip_missing, copies,
     )  # fmt: skip
     _run(out, threads, run_ann, options)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2m_rag.bench import data
-from m2m_rag.bench.data import load, synthesise
+from m2m_rag.bench.data import load, repeat, synthesise
 from m2m_rag.errors import InvalidInputError
 
 K = 5
@@ -85,3 +85,22 @@ def test_synthetic_rows_are_clustered():
 def test_too_little_is_refused(n, d):
     with pytest.raises(InvalidInputError, match="cannot make"):
         synthesise(n, d, K, 10)
+
+
+def test_copies_are_the_rows_with_noise(tmp_path):
+    rng = np.random.default_rng(0)
+    base, queries = rng.normal(size=(40, 8)), rng.normal(size=(5, 8))
+    np.save(tmp_path / "base.npy", base.astype(np.float32))
+    np.save(tmp_path / "query.npy", queries.astype(np.float32))
+    once = load(tmp_path, 3, 100)
+    more = repeat(once, 3, 12)
+    assert more.base.shape == (120, 8)
+    assert more.queries.shape == (12, 8)
+    assert (more.base[:40] == once.base).all()
+    assert (more.queries[:5] == once.queries).all()
+    off = (more.base[40:] - np.tile(once.base, (2, 1))).std() / once.base.std()
+    assert off == pytest.approx(0.2, rel=0.1)
+    distances = ((more.base[None] - more.queries[:, None]) ** 2).sum(axis=2)
+    expected = np.argsort(distances, axis=1, kind="stable")[:, :3]
+    assert more.truth.tolist() == expected.tolist()
+    assert (repeat(once, 3, 12).base == more.base).all()
