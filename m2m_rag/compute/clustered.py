@@ -19,10 +19,10 @@ A block holds 8 codes column-wise, so that one 512-bit load brings word w of all
 
 The search, for every backend:
 
-1. Route. The query is rotated and quantised to `PLANES` bit-planes; all fine centroids are
-   estimated by their own codes, which are coded against the coarse centroids; the best
-   `n_candidates` or a few more (`cut`) are scored with their 8-bit form, and the best `n_probe` of
-   these are probed, best first, ties to the lower number.
+1. Route. The query is rotated and quantised to `PLANES` bit-planes; the keys of all fine clusters
+   are estimated by their centroids' own codes, which are coded against the coarse centroids; those
+   of the best `n_candidates` or a few more (`cut`) are computed from their 8-bit form: they come
+   first, best first, ties to the lower number.
 2. Pilot. The rows of the first clusters that hold ``PILOT_ROWS * k / share`` codes together are
    ordered by estimate.
 3. Choose. Besides the pilot's clusters, those are probed whose promise reaches the threshold: how
@@ -31,7 +31,10 @@ The search, for every backend:
 
        promise = (mean - e) / (width |q' - c|) - RANK_PENALTY floor(log2(1 + t))
 
-   |q' - c| is that of the codes' bound, width the root mean square length of the residuals.
+   |q' - c| is that of the codes' bound, width the root mean square length of the residuals. Of the
+   clusters that are no candidates yet, those become candidates, too, whose estimated key reaches
+   the threshold at the place after the first ones; they come after them, best first. At most the
+   first `n_probe` of the route are probed, but always the pilot's.
 4. Probe. The vectors of the pilot's k best estimates are read: the k-th best value is the bar. The
    rows whose estimate plus bound passes it come into a pool; then they are read, best estimate
    first, as long as estimate plus bound passes the bar, which reading raises. They pass through a
@@ -250,7 +253,8 @@ class Probe(NamedTuple):
     n_probe
         Clusters to probe at most; the pilot's are always probed.
     n_candidates
-        Centroids to compare exactly, at least `n_probe`.
+        Centroids to compare exactly before the pilot: without a threshold at least `n_probe`, with
+        one as many as the pilot needs.
     epsilon
         Width of the bound; larger misses less and reads more.
     threshold

@@ -201,9 +201,9 @@ def _unpacked(
     rows: RowArray, scores: ScoreArray, work: RowArray
 ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
     """Return each query's own arrays, without the places that were not filled."""
-    if len(rows) == 1 and rows[0, -1] >= 0:
-        return [rows[0]], [scores[0]], [Work(*work[0, :3].tolist())]
-    all_work = [Work(*cost) for cost in work[:, :3].tolist()]
+    all_work = [Work._make(cost) for cost in work.tolist()]
+    if len(rows) == 1 and rows[0, -1] >= 0:  # 1 µs faster than what follows
+        return [rows[0]], [scores[0]], all_work
     if rows[:, -1].min(initial=0) >= 0:
         return list(rows), list(scores), all_work
     found = (rows >= 0).sum(axis=1).tolist()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag._types import METRICS, Segment
+from m2m_rag._types import METRICS, FloatArray, Segment
 from m2m_rag.compute.clustered import FACT, LANES, WORD_BITS, Clusters, block_bytes
 from m2m_rag.compute.clustered_base import mix_window
 
@@ -41,6 +41,7 @@ class Fields(NamedTuple):
     fine: int = 17
     table: int = 18
     lengths: int = 19
+    outlooks: int = 20
 
 
 FIELD = Fields()
@@ -96,6 +97,7 @@ def pack(clusters: Clusters) -> Packed:
         "fine": clusters.fine,
         "table": table,
         "lengths": lengths,
+        "outlooks": outlooks_of(clusters),
     }
     numbers = np.zeros(len(FIELD), dtype=np.int64)
     for name, value in values.items():
@@ -105,6 +107,26 @@ def pack(clusters: Clusters) -> Packed:
             raise ValueError(f"{name} must be C-contiguous, for kernels read it by its address")
         numbers[getattr(FIELD, name)] = array.ctypes.data
     return Packed(clusters, numbers, (clusters, records, *arrays.values()))
+
+
+def outlooks_of(clusters: Clusters) -> FloatArray:
+    """Return what takes estimated keys to promises, ``(4, n_slots)`` float32: a, b, c and width.
+
+    With the key v, the mean value of a cluster's rows is ``a v + b``; the squared |q' - c| is
+    |q'|² - c v² under cosine and dot, and |q'|² - 2 v under l2.
+    """
+    used = clusters.centroid_slots >= 0
+    facts = clusters.facts[:, np.where(used, clusters.centroid_slots, 0)]
+    outlooks = np.zeros((4, len(used)), dtype=np.float32)
+    length, norm2, middle = facts[FACT.length], facts[FACT.norm2], facts[FACT.middle]
+    if clusters.metric == "l2":
+        outlooks[0] = 1.0
+        outlooks[1] = norm2 / 2.0 + middle
+    else:
+        outlooks[0] = middle * length
+        outlooks[2] = length * length / norm2
+    outlooks[3] = facts[FACT.width]
+    return outlooks
 
 
 class SegmentTables:

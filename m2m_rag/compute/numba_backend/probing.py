@@ -36,6 +36,7 @@ from m2m_rag.compute.numba_backend.packing import (
     RECORD_ROWS,
 )
 from m2m_rag.compute.numba_backend.pool import CLUSTERS, CODES, push, read, read_pool
+from m2m_rag.compute.numba_backend.routing import penalised, widen
 from m2m_rag.compute.numba_backend.vectors import ask
 
 F32 = NDArray[np.float32]
@@ -129,6 +130,17 @@ def _collect(
 
 
 @kernel(inlined=True)
+def _enter(t: int, table: Any, room: Any) -> Any:
+    """Write what scanning the cluster at place t of the route needs; return its blocks."""
+    at = room.order[t]
+    record = record_of(table, np.int64(room.numbers[at]))
+    facts = as_float32s(record)
+    room.bases[t] = (room.keys[at] - facts[_KEY_BIAS]) * facts[_LENGTH]
+    room.counts[t] = as_int32s(record)[RECORD_COUNT]
+    return room.counts[t]
+
+
+@kernel(inlined=True)
 def _choose(
     first: int, last: int, bar: Any, threshold: Any, table: Any, norm2: Any, metric: int,
     numbers: Any, order: Any, bases: F32, counts: Any,
@@ -137,9 +149,8 @@ def _choose(
 
     Return where they end.
     """
-    kept, doubling = first, 1
-    while 2 * doubling <= 1 + first:
-        doubling, threshold = 2 * doubling, threshold + _PENALTY
+    kept = first
+    threshold, doubling = penalised(threshold, first)
     for t in range(first, last):
         if 1 + t == 2 * doubling:
             doubling, threshold = 2 * doubling, threshold + _PENALTY
@@ -170,7 +181,7 @@ def probe(
 ) -> None:  # fmt: skip
     """Fill the heap `room.values`, `rows` with the best of the first `n_probe` clusters of a route.
 
-    The route's `n_route` clusters are in the room; `breadth` is epsilon * spread. With
+    The route's first `n_route` candidates are in the room; `breadth` is epsilon * spread. With
     `codes_only`, estimates are kept and nothing is read. The clusters that were probed come first
     in `room.order`.
     """
@@ -180,17 +191,13 @@ def probe(
     values, pilot = room.values, room.pilot
     values[:], rows[:] = _UNSEEN, -1
 
-    n_pilot, n_codes, n = 0, 0, 0
-    while n < n_route and (n < n_probe or n_codes < n_pilot_codes):
-        number = np.int64(numbers[order[n]])
-        record = record_of(table, number)
-        facts = as_float32s(record)
-        bases[n] = (room.keys[order[n]] - facts[_KEY_BIAS]) * facts[_LENGTH]
-        counts[n] = as_int32s(record)[RECORD_COUNT]
-        if n_codes < n_pilot_codes:
-            n_pilot += 1
-        n_codes += LANES * counts[n]
-        n += 1
+    n_pilot, n_codes = 0, 0
+    while n_pilot < n_route and n_codes < n_pilot_codes:
+        n_codes += LANES * _enter(n_pilot, table, room)
+        n_pilot += 1
+    n = max(n_pilot, min(n_route, n_probe))
+    for t in range(n_pilot, n):
+        _enter(t, table, room)
     for phase in range(2 if codes_only else 1):
         for t in range(n_pilot if phase == 1 else 0, n if phase == 1 else n_pilot):
             number = np.int64(numbers[order[t]])
@@ -206,10 +213,14 @@ def probe(
                 for i in range(rows.shape[0]):
                     if rows[i] >= 0:
                         ask(rows[i], segments, 4 * fields[_DIMENSION])
-            n = _choose(
-                n_pilot, n, values[0], threshold, table, norm2, metric, numbers, order,
-                bases, counts,
-            )  # fmt: skip
+            if threshold > _UNSEEN:
+                n_route = widen(n_route, values[0], threshold, fields, norm2, room)
+                for t in range(n, min(n_route, n_probe)):
+                    _enter(t, table, room)
+                n = _choose(
+                    n_pilot, max(n, min(n_route, n_probe)), values[0], threshold, table, norm2,
+                    metric, numbers, order, bases, counts,
+                )  # fmt: skip
     _count(counts[:n], work)
     if codes_only:
         return

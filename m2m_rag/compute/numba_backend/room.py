@@ -25,8 +25,8 @@ class Room(NamedTuple):
     ----------
     used, spare, rotated, levels, planes
         The query as the index sees it, rotated, and quantised.
-    slots
-        Estimates of the centroids.
+    slots, outlooks
+        Estimated keys, and how far they pass the threshold.
     keys, numbers, order, bases, counts
         Of each cluster of the route: key, number, place, inner product with the query, and blocks.
     first, bins
@@ -52,6 +52,7 @@ class Room(NamedTuple):
     levels: NDArray[np.uint8]
     planes: WordArray
     slots: F32
+    outlooks: F32
     keys: F32
     numbers: RowArray
     order: RowArray
@@ -75,11 +76,11 @@ def make_room(fields: Any, n_planes: int, k: int) -> Room:
     """Return room for searches for the best k of an index."""
     d, padded, n_fine = fields[_DIMENSION], fields[_PADDED], fields[_N_FINE]
     n_slots, n_pool = LANES * fields[_N_BLOCKS], POOL_A_RESULT * k
-    floats = np.empty(3 * padded + n_slots + 2 * n_fine + LANES + k + 2 * n_pool, np.float32)
+    floats = np.empty(3 * padded + 2 * n_slots + 2 * n_fine + LANES + k + 2 * n_pool, np.float32)
     used, spare, rotated = floats[:d], floats[padded : 2 * padded], floats[2 * padded : 3 * padded]
     at = 3 * padded
-    slots = floats[at : at + n_slots]
-    at += n_slots
+    slots, outlooks = floats[at : at + n_slots], floats[at + n_slots : at + 2 * n_slots]
+    at += 2 * n_slots
     keys, bases = floats[at : at + n_fine], floats[at + n_fine : at + 2 * n_fine]
     at += 2 * n_fine
     lanes, values = floats[at : at + LANES], floats[at + LANES : at + LANES + k]
@@ -97,7 +98,7 @@ def make_room(fields: Any, n_planes: int, k: int) -> Room:
     pilot, queue = whole[at : at + k], whole[at + k : at + k + QUEUE]
     return Room(
         used, spare, rotated, np.empty(padded, np.uint8),
-        np.empty(n_planes * (padded // WORD_BITS), np.uint64), slots, keys, numbers, order, bases,
-        counts, first, bins, lanes, values, estimates, most, rows, places, pilot, queue,
-        np.empty(9),
+        np.empty(n_planes * (padded // WORD_BITS), np.uint64), slots, outlooks, keys, numbers,
+        order, bases, counts, first, bins, lanes, values, estimates, most, rows, places, pilot,
+        queue, np.empty(9),
     )  # fmt: skip

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment, WordArray
+from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment
 from m2m_rag.compute.clustered import (
-    CUT_STEPS,
     FACT,
     LANES,
     PILOT_ROWS,
@@ -25,6 +23,7 @@ from m2m_rag.compute.clustered import (
     Probe,
     Work,
 )
+from m2m_rag.compute.numpy_backend.routing import find_cut, quantise
 
 if TYPE_CHECKING:
     from m2m_rag.compute.numpy_backend.clustered import ClusteredSearch
@@ -66,26 +65,28 @@ class Query:
         self.norm2 = F32(self.length * self.length)
         self.best: list[tuple[np.float32, int]] = []
         self.n_read = 0
+        self.keys = np.empty(0, dtype=np.float32)
         self.probed = np.empty(0, dtype=np.int64)
 
     def run(self, codes_only: bool) -> tuple[RowArray, ScoreArray, Work]:
         """Return rows, scores and what it cost."""
         if self.length == 0.0 and self.clusters.metric != "l2":
             return np.empty(0, dtype=np.int64), np.empty(0), Work(0, 0, 0)
-        route, bases = self._route()
-        taken: list[tuple[int, np.float32]] = []
+        numbers, keys = self.candidates()
+        route = self._based(numbers, keys)
         wanted = int(PILOT_ROWS * self.k / self.plan.share)
         n_pilot = n_codes = 0
-        for number, base in zip(route, bases, strict=True):
-            if len(taken) >= self.plan.n_probe and n_codes >= wanted:
-                break
-            n_pilot += n_codes < wanted
-            n_codes += LANES * self._n_blocks(number)
-            taken.append((number, base))
-        for number, base in taken[:n_pilot]:
+        while n_pilot < len(route) and n_codes < wanted:
+            n_codes += LANES * self._n_blocks(route[n_pilot][0])
+            n_pilot += 1
+        for number, base in route[:n_pilot]:
             for estimate, _, row in self._estimates(number, base):
                 self._keep(estimate, row)
-        taken = taken[:n_pilot] + self._promising(taken, n_pilot)
+        if self.plan.threshold > -np.inf:
+            route += self._widened([number for number, _ in route])
+        taken = route[: max(n_pilot, self.plan.n_probe)]
+        if self.plan.threshold > -np.inf:
+            taken = taken[:n_pilot] + self._promising(taken, n_pilot)
         self.probed = np.array([number for number, _ in taken], dtype=np.int64)
         if codes_only:
             for number, base in taken[n_pilot:]:
@@ -142,22 +143,39 @@ class Query:
         for row in queue:
             self._read(row)
 
+    def _widened(self, known: list[int]) -> list[tuple[int, np.float32]]:
+        """Return the other clusters whose estimated keys promise enough, best first."""
+        clusters = self.clusters
+        if len(known) == len(clusters.fine):
+            return []
+        found = []
+        for slot, key in zip(clusters.centroid_slots.tolist(), self.keys, strict=True):
+            if slot >= 0 and slot not in known:
+                ((number, base),) = self._based(np.array([slot]), np.array([key]))
+                if self._passes(number, base, len(known)):
+                    found.append(slot)
+        numbers = np.array(found, dtype=np.int64)
+        return self._based(*self._compared(numbers))
+
+    def _passes(self, number: int, base: np.float32, place: int) -> bool:
+        """Tell whether a cluster's promise, at a place of the route, reaches the threshold."""
+        along, placed, distance2 = self._aim(number, base)
+        facts = self.clusters.facts[:, number]
+        above = facts[FACT.middle] * F32(along) + F32(placed) - self._bar()
+        wanted = F32(self.plan.threshold)
+        for _ in range((1 + place).bit_length() - 1):
+            wanted += F32(RANK_PENALTY)
+        return bool(above >= wanted * (facts[FACT.width] * np.sqrt(max(distance2, F32(0.0)))))
+
     def _promising(
         self, taken: list[tuple[int, np.float32]], first: int
     ) -> list[tuple[int, np.float32]]:
         """Return the clusters from place `first` on whose promise reaches the threshold."""
-        kept, bar = [], self._bar()
-        for place, (number, base) in enumerate(taken[first:], start=first):
-            along, placed, distance2 = self._aim(number, base)
-            above = self.clusters.facts[FACT.middle, number] * F32(along) + F32(placed) - bar
-            far = self.clusters.facts[FACT.width, number] * np.sqrt(max(distance2, F32(0.0)))
-            wanted = F32(self.plan.threshold)
-            for _ in range((1 + place).bit_length() - 1):
-                wanted += F32(RANK_PENALTY)
-            with np.errstate(invalid="ignore"):  # -inf * 0: no threshold, and no width
-                if not above < wanted * far:
-                    kept.append((number, base))
-        return kept
+        return [
+            (number, base)
+            for place, (number, base) in enumerate(taken[first:], start=first)
+            if self._passes(number, base, place)
+        ]
 
     def _work(self) -> Work:
         n_codes = sum(LANES * self._n_blocks(number) for number in self.probed.tolist())
@@ -167,30 +185,35 @@ class Query:
         return -(-int(self.clusters.sizes[number]) // LANES)
 
     def candidates(self) -> tuple[RowArray, FloatArray]:
-        """Return the clusters compared exactly, best first, and their keys."""
+        """Return the clusters compared exactly before the pilot, best first, and their keys."""
         clusters = self.clusters
-        numbers = np.arange(len(clusters.fine))
-        if self.plan.n_candidates < len(numbers):
-            values = []
-            for coarse, start, stop in zip(
-                clusters.coarse, clusters.coarse_first, clusters.coarse_first[1:], strict=False
-            ):
-                base = float(self.rotated @ coarse)
-                blocks = clusters.centroid_blocks[start:stop]
-                values.append(self.backend.scan_codes(blocks, self.planes, self.step, 1.0, base))
-            estimates = np.concatenate(values)
-            passed = estimates > find_cut(estimates, self.plan.n_candidates)
-            numbers = clusters.centroid_slots[passed].astype(np.int64)
-        scale, bias = (clusters.facts[fact, numbers] for fact in (FACT.key_scale, FACT.key_bias))
-        keys = (clusters.fine[numbers].astype(np.float32) @ self.rotated) * scale + bias
+        if self.plan.n_candidates >= len(clusters.fine):
+            return self._compared(np.arange(len(clusters.fine)))
+        values = []
+        for coarse, start, stop in zip(
+            clusters.coarse, clusters.coarse_first, clusters.coarse_first[1:], strict=False
+        ):
+            base = float(self.rotated @ coarse)
+            blocks = clusters.centroid_blocks[start:stop]
+            values.append(self.backend.scan_codes(blocks, self.planes, self.step, 1.0, base))
+        self.keys = np.concatenate(values)
+        passed = self.keys > find_cut(self.keys, self.plan.n_candidates)
+        return self._compared(clusters.centroid_slots[passed].astype(np.int64))
+
+    def _compared(self, numbers: RowArray) -> tuple[RowArray, FloatArray]:
+        """Return some clusters, best first, and their keys."""
+        scale, bias = (
+            self.clusters.facts[fact, numbers] for fact in (FACT.key_scale, FACT.key_bias)
+        )
+        keys = (self.clusters.fine[numbers].astype(np.float32) @ self.rotated) * scale + bias
         order = np.lexsort((numbers, -keys))
         return numbers[order].astype(np.int64), keys[order]
 
-    def _route(self) -> tuple[list[int], list[np.float32]]:
-        numbers, keys = self.candidates()
+    def _based(self, numbers: RowArray, keys: FloatArray) -> list[tuple[int, np.float32]]:
+        """Return clusters with their inner products with the query."""
         facts = self.clusters.facts
         bases = (keys - facts[FACT.key_bias, numbers]) * facts[FACT.length, numbers]
-        return numbers.tolist(), list(bases)
+        return list(zip(numbers.tolist(), bases, strict=True))
 
     def _estimates(self, number: int, base: np.float32) -> list[tuple[np.float32, np.float32, int]]:
         """Return (estimate, scale, row) of each lane, NaN where the row is not wanted."""
@@ -264,40 +287,3 @@ class Query:
             values = np.clip(values, -1.0, 1.0)
         order = np.lexsort((rows, -values))
         return rows[order], values[order]
-
-
-def quantise(
-    rotated: FloatArray, length: float, spacing: float, n_planes: int
-) -> tuple[WordArray, np.float32]:
-    """Return a rotated query's ``(n_planes, w)`` bit-planes and its step.
-
-    Levels are the odd multiples of the step: a coordinate is about step * sum of 2^p (±1).
-    """
-    step = F32(0.5 * spacing * length / np.sqrt(len(rotated)))
-    inverse = F32(0.5) / step if step > 0.0 else F32(0.0)
-    levels = np.floor(rotated * inverse) + F32(2 ** (n_planes - 1))
-    whole = np.clip(levels, 0, 2**n_planes - 1).astype(np.uint64)
-    planes = [
-        np.packbits(((whole >> np.uint64(p)) & np.uint64(1)) == 1, bitorder="little").view("<u8")
-        for p in range(n_planes)
-    ]
-    return np.stack(planes).astype(np.uint64), step
-
-
-def find_cut(values: NDArray[np.float32], wanted: int) -> np.float32:
-    """Return a cut that at least `wanted` values pass, but few more."""
-    finite = values[values > -np.inf]
-    least, high = F32(finite.min()), F32(finite.max())
-    low = F32(least - F32(1e-6) * abs(least))
-    if (finite > low).sum() <= wanted:
-        return F32(-3e38)
-    for _ in range(CUT_STEPS):
-        middle = (low + high) * F32(0.5)
-        count = int((finite > middle).sum())
-        if count >= wanted:
-            low = middle
-            if count <= wanted + wanted // 8:
-                return low
-        else:
-            high = middle
-    return low

@@ -12,18 +12,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from m2m_rag.compute.clustered import Probe
+from m2m_rag.compute.clustered import PILOT_ROWS, Probe
 
 EPSILONS = (1.5, 2.4)
 """Widths of the bound that are measured: reading a few more vectors, or probing a few clusters
 more, is cheaper at one recall or the other."""
-CODE_COST, CLUSTER_COST, CANDIDATE_COST, VECTOR_COST = 0.002, 0.08, 0.03, 0.3
-QUERY_COST, FILTER_COST = 15.0, 0.13
-"""Microseconds: a code, a cluster's start, a centroid compared, a vector read, and all the rest of
-a query (100,000 × 384). With a filter, `FILTER_COST` for each of the k / share rows that would be
-better than the k-th allowed one: the pilot is so much larger, and their lanes are looked at."""
+CODE_COST, CLUSTER_COST, VECTOR_COST, QUERY_COST, FILTER_COST = 0.002, 0.14, 0.25, 14.0, 0.13
+"""Microseconds: a code, a cluster's start with the centroids compared for it, a vector read, and
+all the rest of a query (100,000 × 384). With a filter, `FILTER_COST` for each of the k / share rows
+that would be better than the k-th allowed one: the pilot is so much larger, and their lanes are
+looked at."""
 ROW_COST, MASK_COST = 0.055, 0.00015
 """Microseconds: a row read with others in ascending order, and a row of the mask looked at."""
+HEADROOM = 0.3
+"""A smaller epsilon is used where the best recall with it leaves out at most 0.7 of what the target
+leaves out: what its bounds miss depends more on the kind of queries than what the threshold does.
+On SIFT with noisy copies, 1.5 reaches 0.982 on stand-ins and 0.975 on real queries."""
 LEAST_TARGET = 0.95
 BUDGET, BUDGET_A_RESULT = 80.0, 0.8
 """Modelled microseconds that a search spends when no recall is named: 88 for ten results, 160 for
@@ -31,12 +35,10 @@ a hundred, about what fetching them from SQLite takes. That probes everything up
 and 180 of 1,268 clusters at 100,000."""
 READS, READS_GROWTH = 14.0, 0.59
 """Vectors read at the largest epsilon: 14 k^0.59 (54 for ten results, 210 for a hundred)."""
-CANDIDATE_SHARE, CANDIDATES_MORE = 1.1, 12
-"""Centroids compared exactly for each cluster that may be probed, and how many more."""
+CANDIDATE_SHARE, CANDIDATES_MORE = 1.3, 12
+"""Centroids compared exactly for each cluster that is to be probed, and how many more."""
 LEAST_MISSED = 1e-4
 """A smaller miss than this cannot be measured."""
-ROOM = 3
-"""So many times the mean number of clusters one query may probe, about."""
 MOST_EXTRAPOLATED = 1.5
 """How far beyond the ks that were measured thresholds are extrapolated, in their distance."""
 
@@ -48,8 +50,8 @@ class Point(NamedTuple):
     ----------
     k
         Results wanted.
-    epsilon, threshold, n_probe
-        The probe (`m2m_rag.compute.clustered.Probe`).
+    epsilon, threshold
+        Of the probe (`m2m_rag.compute.clustered.Probe`).
     clusters
         Clusters that were probed, on average.
     recall
@@ -61,7 +63,6 @@ class Point(NamedTuple):
     k: int
     epsilon: float
     threshold: float
-    n_probe: int
     clusters: float
     recall: float
     cost: float
@@ -93,14 +94,8 @@ class Plan(NamedTuple):
     clusters: float
 
 
-def probe_of(
-    n_probe: float,
-    epsilon: float,
-    n_fine: int,
-    threshold: float = -math.inf,
-    share: float = 1.0,
-) -> Probe:
-    """Return the probe with its number of candidates.
+def probe_of(n_probe: float, epsilon: float, n_fine: int, share: float = 1.0) -> Probe:
+    """Return the probe of a fixed number of clusters.
 
     Examples
     --------
@@ -108,17 +103,33 @@ def probe_of(
     Probe(n_probe=20, n_candidates=38, epsilon=2.0, threshold=-inf, share=1.0)
     """
     most = max(1, min(n_fine, math.ceil(n_probe)))
-    candidates = min(n_fine, math.ceil(CANDIDATE_SHARE * most) + CANDIDATES_MORE)
-    return Probe(most, candidates, epsilon, threshold, share)
+    return Probe(most, _candidates(most, n_fine), epsilon, -math.inf, share)
 
 
-def cost_of(candidates: float, clusters: float, codes: float, vectors: float) -> float:
+def promising(
+    threshold: float, epsilon: float, k: int, share: float, n_rows: int, n_fine: int
+) -> Probe:
+    """Return the probe of all clusters whose promise reaches a threshold.
+
+    Examples
+    --------
+    >>> promising(-0.5, 2.0, 10, 1.0, 100_000, 1000)
+    Probe(n_probe=1000, n_candidates=16, epsilon=2.0, threshold=-0.5, share=1.0)
+    """
+    in_pilot = PILOT_ROWS * k / share * n_fine / max(n_rows, 1)
+    return Probe(n_fine, _candidates(in_pilot, n_fine), epsilon, threshold, share)
+
+
+def _candidates(n_probe: float, n_fine: int) -> int:
+    return min(n_fine, math.ceil(CANDIDATE_SHARE * n_probe) + CANDIDATES_MORE)
+
+
+def cost_of(clusters: float, codes: float, vectors: float) -> float:
     """Return the modelled microseconds of a query."""
-    scanning = CANDIDATE_COST * candidates + CLUSTER_COST * clusters + CODE_COST * codes
-    return QUERY_COST + scanning + VECTOR_COST * vectors
+    return QUERY_COST + CLUSTER_COST * clusters + CODE_COST * codes + VECTOR_COST * vectors
 
 
-def plan(curve: Curve, recall: float, k: int, share: float, n_fine: int) -> Plan:
+def plan(curve: Curve, recall: float, k: int, share: float, n_rows: int, n_fine: int) -> Plan:
     """Choose the cheapest probe that reaches a recall.
 
     Parameters
@@ -133,14 +144,20 @@ def plan(curve: Curve, recall: float, k: int, share: float, n_fine: int) -> Plan
         Share of the rows that is allowed. The best k of them are as far away as the best k / share
         of all. Between and beyond the ks that were measured, the threshold is interpolated on a
         logarithmic scale of k / share.
-    n_fine
-        Clusters now.
+    n_rows, n_fine
+        Rows and clusters now.
     """
-    found = [_at(curve, epsilon, k / share, "recall", recall) for epsilon in EPSILONS]
+    found = [
+        _at(curve, epsilon, k / share, "recall", recall)
+        for epsilon in EPSILONS
+        if epsilon == EPSILONS[-1]
+        or can_reach(curve, recall + HEADROOM * (1.0 - recall), k / share, epsilon)
+    ]
     points = [point for point in found if point is not None]
     if not points:
         return Plan(probe_of(n_fine, EPSILONS[-1], n_fine, share=share), n_fine)
-    return _planned(curve, min(points, key=lambda point: point.cost), share, n_fine)
+    best = min(points, key=lambda point: point.cost)
+    return _planned(curve, best, k, share, n_rows, n_fine)
 
 
 def default_plan(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -> Plan:
@@ -157,10 +174,9 @@ def default_plan(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -
     n_rows, n_fine
         Rows and clusters now.
     """
-    least = plan(curve, LEAST_TARGET, k, share, n_fine)
+    least = plan(curve, LEAST_TARGET, k, share, n_rows, n_fine)
     left = BUDGET + BUDGET_A_RESULT * k - QUERY_COST - VECTOR_COST * READS * k**READS_GROWTH
-    each = CLUSTER_COST + CODE_COST * n_rows / n_fine + CANDIDATE_COST * ROOM
-    affordable = left / each
+    affordable = left / (CLUSTER_COST + CODE_COST * n_rows / n_fine)
     if affordable <= least.clusters:
         return least
     epsilon = EPSILONS[-1]
@@ -168,15 +184,22 @@ def default_plan(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -
     point = _at(curve, epsilon, k / share, "clusters", measured) if affordable < n_fine else None
     if point is None:
         return Plan(probe_of(affordable, epsilon, n_fine, share=share), min(affordable, n_fine))
-    return _planned(curve, point, share, n_fine)
+    return _planned(curve, point, k, share, n_rows, n_fine)
 
 
-def can_reach(curve: Curve, recall: float, k: float) -> bool:
-    """Tell whether any probe that was measured reaches a recall, at the nearest k measured."""
+def can_reach(curve: Curve, recall: float, k: float, epsilon: float | None = None) -> bool:
+    """Tell whether any probe that was measured reaches a recall, at the nearest k measured.
+
+    Only probes with `epsilon` count where it is given.
+    """
     if not curve.points:
         return False
     near = _nearest([point.k for point in curve.points], k)
-    return max(point.recall for point in curve.points if point.k == near) >= recall
+    return any(
+        point.recall >= recall and (epsilon is None or point.epsilon == epsilon)
+        for point in curve.points
+        if point.k == near
+    )
 
 
 def expected_recall(curve: Curve, probe: Probe, k: int) -> float:
@@ -196,11 +219,10 @@ def _nearest(ks: Sequence[int], k: float) -> int:
     return min(ks, key=lambda each: abs(math.log(each / max(k, 1.0))))
 
 
-def _planned(curve: Curve, point: Point, share: float, n_fine: int) -> Plan:
+def _planned(curve: Curve, point: Point, k: int, share: float, n_rows: int, n_fine: int) -> Plan:
     """Return the plan that a point stands for, with as many clusters as there are now."""
-    grown = max(1.0, n_fine / curve.n_fine)
-    probe = probe_of(point.n_probe * grown, point.epsilon, n_fine, point.threshold, share)
-    return Plan(probe, min(point.clusters * grown, probe.n_probe))
+    probe = promising(point.threshold, point.epsilon, k, share, n_rows, n_fine)
+    return Plan(probe, min(point.clusters * max(1.0, n_fine / curve.n_fine), n_fine))
 
 
 def _at(
@@ -229,7 +251,6 @@ def _at(
         low.k,
         epsilon,
         low.threshold + part * (high.threshold - low.threshold),
-        math.ceil(low.n_probe * max(1.0, high.n_probe / low.n_probe) ** part),
         low.clusters * max(1.0, high.clusters / low.clusters) ** part,
         low.recall + min(part, 1.0) * (high.recall - low.recall),
         low.cost * max(1.0, high.cost / low.cost) ** part,
@@ -257,7 +278,6 @@ def _crossing(
             after.k,
             after.epsilon,
             before.threshold + part * (after.threshold - before.threshold),
-            math.ceil(before.n_probe * (after.n_probe / before.n_probe) ** part),
             before.clusters * (after.clusters / before.clusters) ** part,
             before.recall + part * (after.recall - before.recall),
             before.cost + part * (after.cost - before.cost),

@@ -9,15 +9,15 @@ means 0.956, 0.953, 0.955 and 0.918. Means with a near member were easier than e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, Segment
 from m2m_rag.compute.clustered import Clusters, Probe, Work
-from m2m_rag.index.hrm2.calibration import EPSILONS, ROOM, Curve, Point, cost_of, probe_of
+from m2m_rag.index.hrm2.calibration import EPSILONS, Curve, Point, cost_of, promising
 from m2m_rag.index.hrm2.reading import take
 
 QUERIES = 384
@@ -29,8 +29,6 @@ FIRST, STRIDE, MOST_GROWTH = -0.2, 0.1, 1.8
 """The first threshold, by how much it falls, and the ratio of clusters probed from one threshold to
 the next above which the stride is halved: below the first, all five sets tried probed the pilot's
 clusters alone."""
-LEAST_ROOM = 32
-"""Clusters that one query may probe, at least."""
 MOST_POINTS = 30
 
 
@@ -90,7 +88,7 @@ def measure(
         queries, own = stand_ins(segments, rows, clusters.metric, seed, backend)
     else:
         own = np.full(len(queries), -1)
-    points = []
+    points: list[Point] = []
     n_rows = segments[-1].first_row + len(segments[-1].vectors)
     allowed = np.zeros(n_rows + 1, dtype=np.bool_)  # the last stands for a query that is no row
     allowed[rows] = True
@@ -107,40 +105,66 @@ def measure(
         if not all(wanted):
             continue
 
-        def ask(
-            probe: Probe,
-            k: int = k,
-            asked: FloatArray = asked,
-            selves: RowArray = selves,
-            wanted: Sequence[set[int]] = wanted,
-        ) -> Point:
-            check()
-            shares, work = [], []
-            for query, mine, best in zip(asked, selves.tolist(), wanted, strict=True):
-                allowed[mine] = False
-                found, _, cost = backend.search_clusters(
-                    packed, segments, n_indexed, query[None], k, probe, allowed
-                )
-                allowed[mine] = True
-                shares.append(len(best.intersection(found[0].tolist())) / len(best))
-                work += cost
-            spent = np.mean(work, axis=0).tolist()
-            return Point(
-                k, probe.epsilon, probe.threshold, probe.n_probe, spent[0],
-                float(np.mean(shares)), cost_of(probe.n_candidates, *spent),
-            )  # fmt: skip
-
+        exam = Exam(
+            clusters, packed, segments, n_indexed, backend, check, allowed, k, asked, selves, wanted
+        )
         for epsilon in EPSILONS:
-            points += climb(ask, epsilon, len(clusters.fine))
+            points += climb(partial(exam.point, epsilon), len(clusters.fine))
     return Curve(len(clusters.fine), int(clusters.sizes.sum()), 0, points)
 
 
-def climb(ask: Callable[[Probe], Point], epsilon: float, n_fine: int) -> list[Point]:
+class Exam(NamedTuple):
+    """Queries with their true answers, and what is to answer them.
+
+    Attributes
+    ----------
+    clusters, packed, segments, n_indexed, backend, check
+        As for `measure`.
+    allowed
+        One bool a row, and one more.
+    k
+        Results wanted.
+    asked, selves, wanted
+        The queries, the row that each is, or -1, and their best k rows.
+    """
+
+    clusters: Clusters
+    packed: Any
+    segments: Sequence[Segment]
+    n_indexed: int
+    backend: SearchBackend
+    check: Callable[[], None]
+    allowed: MaskArray
+    k: int
+    asked: FloatArray
+    selves: RowArray
+    wanted: Sequence[set[int]]
+
+    def point(self, epsilon: float, threshold: float) -> Point:
+        """Measure one probe."""
+        self.check()
+        n_fine, n_codes = len(self.clusters.fine), int(self.clusters.sizes.sum())
+        probe = promising(threshold, epsilon, self.k, 1.0, n_codes, n_fine)
+        shares, work = [], []
+        for query, mine, best in zip(self.asked, self.selves.tolist(), self.wanted, strict=True):
+            self.allowed[mine] = False
+            found, _, cost = self.backend.search_clusters(
+                self.packed, self.segments, self.n_indexed, query[None], self.k, probe, self.allowed
+            )
+            self.allowed[mine] = True
+            shares.append(len(best.intersection(found[0].tolist())) / len(best))
+            work += cost
+        clusters, codes, vectors = np.mean(work, axis=0).tolist()
+        recall, cost_us = float(np.mean(shares)), cost_of(clusters, codes, vectors)
+        return Point(self.k, epsilon, threshold, clusters, recall, cost_us)
+
+
+def climb(ask: Callable[[float], Point], n_fine: int) -> list[Point]:
     """Measure at falling thresholds until recall is enough or all is probed."""
     points: list[Point] = []
-    threshold, stride, most = FIRST, STRIDE, LEAST_ROOM
+    threshold, stride = FIRST, STRIDE
     while len(points) < MOST_POINTS:
-        points.append(ask(probe_of(most, epsilon, n_fine, threshold)))
+        points.append(ask(threshold))
         clusters, recall = points[-1].clusters, points[-1].recall
         if recall >= ENOUGH or clusters >= n_fine:
             break
@@ -150,7 +174,6 @@ def climb(ask: Callable[[Probe], Point], epsilon: float, n_fine: int) -> list[Po
             if recall - points[-2].recall < LEAST_GAIN and growth > LEAST_GROWTH:
                 break
         threshold -= stride
-        most = max(most, math.ceil(MOST_GROWTH**0.5 * ROOM * clusters))
     return points
 
 

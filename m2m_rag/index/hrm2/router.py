@@ -81,7 +81,7 @@ def choose(
     if recall is None:
         planned = default_plan(curve, k, share, n_rows, n_fine)
     else:
-        planned = plan(curve, recall, k, share, n_fine)
+        planned = plan(curve, recall, k, share, n_rows, n_fine)
     if n_probe is not None:
         return Route("probe", probe_of(n_probe, planned.probe.epsilon, n_fine))
     if n_allowed * ROW_COST + n_rows * MASK_COST < _cost(planned, n_fine, n_rows, k):
@@ -92,5 +92,5 @@ def choose(
 def _cost(planned: Plan, n_fine: int, n_rows: int, k: int) -> float:
     codes = planned.clusters * n_rows / n_fine
     filtered = FILTER_COST * k * (1.0 / planned.probe.share - 1.0)
-    unfiltered = cost_of(planned.probe.n_candidates, planned.clusters, codes, READS_A_RESULT * k)
+    unfiltered = cost_of(planned.clusters, codes, READS_A_RESULT * k)
     return unfiltered + filtered

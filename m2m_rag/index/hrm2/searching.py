@@ -256,15 +256,16 @@ class Searching:
     ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
         """Probe for all queries, large batches on several threads."""
 
-        def run(part: slice) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+        def run(asked: FloatArray) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
             return self._backend.search_clusters(
-                state.packed, segments, state.n_indexed, queries[part], k, probe, allowed,
+                state.packed, segments, state.n_indexed, asked, k, probe, allowed,
                 codes_only=lod == 0,
             )  # fmt: skip
 
         if len(queries) < 2 * QUERIES_A_THREAD:
-            return run(slice(None))
-        parts = in_parallel(run, even_slices(len(queries), QUERIES_A_THREAD))
+            return run(queries)
+        slices = even_slices(len(queries), QUERIES_A_THREAD)
+        parts = in_parallel(run, [queries[part] for part in slices])
         rows = [each for part in parts for each in part[0]]
         scores = [each for part in parts for each in part[1]]
         return rows, scores, [each for part in parts for each in part[2]]

@@ -163,10 +163,7 @@ def _state(
         reach=header["reach"],
         **arrays,
     )
-    points = [
-        Point(int(k), epsilon, threshold, int(n_probe), *rest)
-        for k, epsilon, threshold, n_probe, *rest in header["points"]
-    ]
+    points = [Point(int(k), *rest) for k, *rest in header["points"]]
     measured_fine, measured_rows = header["n_measured"]
     return State(
         clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
