@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
 """One row of a report."""
-Clock: TypeAlias = Literal["qps_cpu", "qps_wall", "batch_qps_cpu"]
+Clock: TypeAlias = Literal["qps_cpu", "qps_wall", "batch_qps_cpu", "batch_qps_wall"]
 RECALLS = (0.95, 0.99)
 
 
@@ -38,7 +38,7 @@ class Speed(NamedTuple):
 
 def points_of(rows: Iterable[Row], method: str, clock: Clock = "qps_cpu") -> list[Point]:
     """Return the measured points of a method."""
-    recall = "batch_recall" if clock == "batch_qps_cpu" else "recall"
+    recall = "batch_recall" if clock.startswith("batch") else "recall"
     return [Point(row[recall], row[clock]) for row in rows if row["method"] == method]
 
 

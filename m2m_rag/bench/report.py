@@ -22,6 +22,7 @@ CLOCK_NAMES = {
     "qps_cpu": "a CPU-second",
     "qps_wall": "a second",
     "batch_qps_cpu": "a CPU-second in one batch",
+    "batch_qps_wall": "a second in one batch",
 }
 
 

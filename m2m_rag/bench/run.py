@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from m2m_rag.bench.base import Method
-from m2m_rag.bench.curves import points_of, qps_at, summarise
+from m2m_rag.bench.curves import Clock, points_of, qps_at, summarise
 from m2m_rag.bench.data import DataSet, load, repeat, synthesise
 from m2m_rag.bench.measure import Built, Sample, Say, build_all, measure
 from m2m_rag.bench.registry import DEFAULT_PEERS, OURS, check_peers, make_methods
@@ -97,7 +97,9 @@ def run_ann(options: AnnOptions, say: Say) -> dict[str, Any]:
     data = _data(options)
     samples = _measure(methods, data, options, with_batch=options.with_batch, say=say)
     rows = [_with_bytes_a_row(sample, len(data.base)) for sample in samples]
-    clocks = ("qps_cpu", "qps_wall", *(("batch_qps_cpu",) if options.with_batch else ()))
+    clocks: list[Clock] = ["qps_cpu", "qps_wall"]
+    if options.with_batch:
+        clocks += ["batch_qps_cpu", "batch_qps_wall"]
     return {
         **head("ann", methods, options.n_threads),
         "data": _described(data),

@@ -88,7 +88,7 @@ def test_the_summary_is_in_the_report_and_in_the_text(ann):
     out, said = ann
     report = json.loads(out.read_text())
     cases = [(entry["clock"], entry["recall"]) for entry in report["summary"]]
-    clocks = ("qps_cpu", "qps_wall", "batch_qps_cpu")
+    clocks = ("qps_cpu", "qps_wall", "batch_qps_cpu", "batch_qps_wall")
     assert cases == [(clock, recall) for clock in clocks for recall in (0.95, 0.99)]
     assert "synthetic (3,000 × 32, ip), k = 10, threads 1, best of 2 rounds" in said
     assert "recall 0.95, queries a CPU-second: m2m " in said
