@@ -52,14 +52,13 @@ def extend(
     state: State, segments: Sequence[Segment], stop: int, alive: MaskArray | None, seed: int,
     backend: BuildBackend, check: Callable[[], None] = lambda: None,
 ) -> State:  # fmt: skip
-    """Take in the rows from `n_indexed` to the last whole group below `stop`.
+    """Take in the rows from `n_indexed` to the end of the last whole group below `stop`.
 
     `alive` has one bool a row; dead rows are left out.
     """
-    for first in range(state.n_indexed, stop - stop % GROUP, GROUP):
+    while (last := state.n_indexed - state.n_indexed % GROUP + GROUP) <= stop:
         check()
-        last = first + GROUP - first % GROUP
-        rows = np.arange(first, last)
+        rows = np.arange(state.n_indexed, last)
         state = insert(state, segments, rows if alive is None else rows[alive[rows]], backend)
         state = state._replace(n_indexed=last)
         while (is_full := state.clusters.sizes > state.limits).any():

@@ -94,7 +94,6 @@ class HRM2Index(Searching):
             Called often; what it raises ends the build and leaves the index as it was.
         """
         stop = segments[-1].first_row + len(segments[-1].vectors)
-        stop -= stop % growing.GROUP
         rows = np.arange(stop) if alive is None else np.flatnonzero(alive[:stop])
         if not len(rows):
             return
