@@ -13,7 +13,7 @@ from m2m_rag.bench.data import load, repeat
 from m2m_rag.compute import get_backend
 from m2m_rag.index import HRM2Index
 
-BELOW, ABOVE = 0.01, 0.015
+BELOW, ABOVE = 0.015, 0.015
 """How far recall may be from its target: means over 100 queries are off by 0.006 by themselves."""
 
 
@@ -25,7 +25,7 @@ def test_recall_is_what_was_asked_for(shared_data, copies):
     segments = [Segment(0, data.base)]
     index = HRM2Index(get_backend("numba"), "l2")
     index.build(segments)
-    assert index.stats()["measured_on"] == "members"
+    assert index.stats()["measured_on"] == "stand-ins"
     for target in (0.95, 0.98, 0.99):
         rows, _ = index.search(data.queries, 10, segments, recall=target)
         shares = [

@@ -240,7 +240,7 @@ def test_real_queries_calibrate(database, data):
     collection = database.create("c")
     collection.add(vectors, ids=ids(0, N))
     collection.wait_for_index()
-    assert collection.stats()["index"]["measured_on"] == "members"
+    assert collection.stats()["index"]["measured_on"] == "stand-ins"
     strange = np.random.default_rng(0).normal(size=(300, D)).astype(np.float32)
     for query in strange[:200]:
         collection.search(query, recall=0.9)

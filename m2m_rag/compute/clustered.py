@@ -8,8 +8,8 @@ under cosine. There, v(q, x) is what orders rows, the *value*::
     l2       <q', x'> - |x'|² / 2       q' = q - center, x' = x - center: orders like -|q - x|
 
 A row's *estimate* of it comes from its 1-bit code (see `m2m_rag.quantization.rabitq`), and the
-value lies within ``epsilon * spread * scale * |q' - c|`` of it with a probability that epsilon
-sets.
+value lies within ``epsilon * scale * sqrt(spread² |q' - c|² + LOST |q'|²)`` of it with a
+probability that epsilon sets: the code loses the first part, quantising the query the second.
 
 A block holds 8 codes column-wise, so that one 512-bit load brings word w of all 8::
 
@@ -69,6 +69,10 @@ square: least mean squared error for Gaussian ones (Max, "Quantizing for Minimum
 table II). At equal recall, three planes cost 9 % less than four and 5 % less than two."""
 UNBIASED = 1.0 / (1.0 - 0.03744)
 """Quantising with that spacing shortens a query by its distortion; estimates make up for it."""
+LOST = UNBIASED - 1.0
+"""Squared length of what quantising takes off a query of unit length, once made up for: 0.039.
+Where clusters are tight (30 of them in l2, 30 times as far apart as they are wide), bounds without
+it found 0.73 of the best ten in all clusters at epsilon 2.4, and find 0.99 with it."""
 PILOT_ROWS = 24
 """Codes scanned for each result wanted before the first vector is read."""
 RANK_PENALTY = 0.05

@@ -69,10 +69,13 @@ def read_rows(
 
 @kernel()
 def read_pool(
-    n: int, slack: Any, query: F32, norm2: Any, fields: Any, segments: Any, room: Any, rows: Any,
-    work: Any,
+    n: int, least: Any, slack: Any, query: F32, norm2: Any, fields: Any, segments: Any, room: Any,
+    rows: Any, work: Any,
 ) -> None:  # fmt: skip
-    """Read the first n rows of the pool, best estimate first, while they may pass the bar."""
+    """Read the first n rows of the pool, best estimate first, while they may pass the bar.
+
+    The pilot's rows, whose estimates are at least `least`, have been read.
+    """
     if n == 0:
         return
     row_bytes, asked, done = 4 * fields[_DIMENSION], 0, 0
@@ -81,7 +84,9 @@ def read_pool(
     for i in range(n):
         at = room.places[i]
         row = room.rows[at]
-        if not room.most[at] > values[0] - slack or _is_among(row, room.pilot):
+        if not room.most[at] > values[0] - slack:
+            continue
+        if room.estimates[at] >= least and _is_among(row, room.pilot):
             continue
         ask(row, segments, row_bytes)
         if asked >= QUEUE:

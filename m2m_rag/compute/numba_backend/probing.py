@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from m2m_rag.compute.clustered import (
     FACT,
     LANES,
+    LOST,
     RANK_PENALTY,
     WORD_BITS,
 )
@@ -44,7 +45,7 @@ _METRIC, _DIMENSION, _PADDED = FIELD.metric, FIELD.dimension, FIELD.padded
 _BLOCK_BYTES, _TABLE = FIELD.block_bytes, FIELD.table
 _KEY_BIAS, _LENGTH, _NORM2 = FACT.key_bias, FACT.length, FACT.norm2
 _MIDDLE, _WIDTH = FACT.middle, FACT.width
-_PENALTY = np.float32(RANK_PENALTY)
+_PENALTY, _LOST = np.float32(RANK_PENALTY), np.float32(LOST)
 _NOTHING = np.float32(0.0)
 _UNSEEN = np.float32(-np.inf)
 
@@ -98,11 +99,11 @@ def _sweep_codes(
 def _collect(
     block: Any, lanes: Any, n_blocks: int, fields: Any, planes: Any, step: Any, along: Any,
     base: Any, reach: Any, slack: Any, query: F32, norm2: Any, segments: Any, allowed: Any,
-    n_rows: int, estimates_at: Any, room: Any, n_pool: int, rows: Any, work: Any,
+    n_rows: int, estimates_at: Any, room: Any, least: Any, n_pool: int, rows: Any, work: Any,
 ) -> int:  # fmt: skip
     """Put the rows of one cluster whose estimate plus bound passes the bar into the pool.
 
-    Return how many are in it; a full pool is read.
+    Return how many are in it; a full pool is read. `least` is the pilot's least estimate.
     """
     n_words, block_bytes = fields[_PADDED] // WORD_BITS, fields[_BLOCK_BYTES]
     of_lane, estimates = as_int32s(lanes), as_float32s(estimates_at)
@@ -117,7 +118,9 @@ def _collect(
             row = np.int64(of_lane[LANES * b + lane])
             if mask & 1 and is_wanted(row, n_rows, allowed):
                 if n_pool == room.rows.shape[0]:
-                    read_pool(n_pool, slack, query, norm2, fields, segments, room, rows, work)
+                    read_pool(
+                        n_pool, least, slack, query, norm2, fields, segments, room, rows, work
+                    )
                     n_pool = 0
                 scale = as_float32s(here + np.uint64(block_bytes - 8 * LANES))[lane]
                 room.estimates[n_pool] = estimates[lane]
@@ -158,7 +161,7 @@ def _choose(
         facts = as_float32s(record_of(table, number))
         along, base, distance2 = aim(bases[t], facts[_NORM2], norm2, metric)
         above = facts[_MIDDLE] * along + base - bar
-        if above < threshold * facts[_WIDTH] * np.sqrt(max(distance2, _NOTHING)):
+        if not above >= threshold * (facts[_WIDTH] * np.sqrt(max(distance2, _NOTHING))):
             continue
         order[kept], bases[kept], counts[kept] = order[t], bases[t], counts[t]
         kept += 1
@@ -176,12 +179,12 @@ def _count(counts: Any, work: Any) -> None:
 @kernel()
 def probe(
     query: F32, step: Any, fields: Any, segments: Any, allowed: Any, n_rows: int, n_route: int,
-    n_probe: int, threshold: Any, n_pilot_codes: int, breadth: Any, slack: Any, norm2: Any,
-    codes_only: bool, room: Any, rows: Any, work: Any,
+    n_probe: int, threshold: Any, n_pilot_codes: int, epsilon: Any, spread2: Any, slack: Any,
+    norm2: Any, codes_only: bool, room: Any, rows: Any, work: Any,
 ) -> None:  # fmt: skip
     """Fill the heap `room.values`, `rows` with the best of the first `n_probe` clusters of a route.
 
-    The route's first `n_route` candidates are in the room; `breadth` is epsilon * spread. With
+    The route's first `n_route` candidates are in the room; `spread2` is the squared spread. With
     `codes_only`, estimates are kept and nothing is read. The clusters that were probed come first
     in `room.order`.
     """
@@ -224,6 +227,7 @@ def probe(
     _count(counts[:n], work)
     if codes_only:
         return
+    least = values[0]
     for i in range(rows.shape[0]):
         pilot[i] = rows[i]
     values[:], rows[:] = _UNSEEN, -1
@@ -236,10 +240,10 @@ def probe(
         record = record_of(table, number)
         places = as_addresses(record)
         along, base, distance2 = aim(bases[t], as_float32s(record)[_NORM2], norm2, metric)
-        reach = breadth * np.sqrt(max(distance2, _NOTHING))
+        reach = epsilon * np.sqrt(spread2 * max(distance2, _NOTHING) + _LOST * norm2)
         n_pool = _collect(
             places[RECORD_BLOCKS], places[RECORD_ROWS], counts[t], fields, planes_at, step, along,
             base, reach, slack, query, norm2, segments, allowed, n_rows, estimates_at, room,
-            n_pool, rows, work,
+            least, n_pool, rows, work,
         )  # fmt: skip
-    read_pool(n_pool, slack, query, norm2, fields, segments, room, rows, work)
+    read_pool(n_pool, least, slack, query, norm2, fields, segments, room, rows, work)

@@ -13,7 +13,7 @@ from m2m_rag.compute.numba_backend.compiling import kernel
 from m2m_rag.compute.numba_backend.distances import squared_norms
 from m2m_rag.compute.numba_backend.exhaustive import sweep_all
 from m2m_rag.compute.numba_backend.intrinsics import as_float32s
-from m2m_rag.compute.numba_backend.packing import FIELD, L2
+from m2m_rag.compute.numba_backend.packing import COSINE, FIELD, L2
 from m2m_rag.compute.numba_backend.pool import CLUSTERS, PROBED, read_rows
 from m2m_rag.compute.numba_backend.probing import probe
 from m2m_rag.compute.numba_backend.room import make_room
@@ -81,8 +81,8 @@ def search(
         slack, norm2 = np.float32(ROUNDING * (padded + 16) * scale), np.float32(length * length)
         probe(
             query, step, fields, segments, allowed, n_indexed, n, n_probe, np.float32(threshold),
-            n_pilot_codes, np.float32(epsilon) * lengths[0], slack, norm2, codes_only, room,
-            rows[i], work[i],
+            n_pilot_codes, np.float32(epsilon), lengths[0] * lengths[0], slack, norm2, codes_only,
+            room, rows[i], work[i],
         )  # fmt: skip
         for t in range(min(work[i, CLUSTERS], work.shape[1] - PROBED)):
             work[i, PROBED + t] = room.numbers[room.order[t]]
@@ -102,6 +102,8 @@ def search(
                 value = np.float64(room.values[j])
                 if metric == L2:
                     value = 0.0 - np.sqrt(max(length**2 - 2.0 * value, 0.0))
+                elif metric == COSINE:
+                    value = np.float64(min(max(value, -1.0), 1.0))
                 scores[i, j] = value
         else:
             canonical(
@@ -135,7 +137,8 @@ def search_exactly(
         n = route(step, fields, n_probe, room)
         probe(
             query, step, fields, segments, allowed, n_indexed, n, n_probe, np.float32(-np.inf),
-            PILOT_ROWS * k, lengths[0], slack, norm2, False, room, best_rows, work[i],
+            PILOT_ROWS * k, np.float32(1.0), lengths[0] * lengths[0], slack, norm2, False, room,
+            best_rows, work[i],
         )  # fmt: skip
         bar = room.values[0] - slack
         room.values[:], best_rows[:] = np.float32(-np.inf), -1

@@ -11,6 +11,7 @@ from m2m_rag._types import FloatArray, MaskArray, RowArray, ScoreArray, Segment
 from m2m_rag.compute.clustered import (
     FACT,
     LANES,
+    LOST,
     PILOT_ROWS,
     PLANES,
     POOL_A_RESULT,
@@ -111,10 +112,11 @@ class Query:
         if self.clusters.metric == "l2":
             scale = (self.length + self.clusters.reach) ** 2
         slack = F32(ROUNDING * (len(self.rotated) + 16) * scale)
-        breadth = F32(self.plan.epsilon) * F32(self.clusters.spread)
+        spread2 = F32(self.clusters.spread) * F32(self.clusters.spread)
         pool: list[tuple[np.float32, int, np.float32]] = []
         for number, base in taken:
-            reach = breadth * np.sqrt(max(self._aim(number, base)[2], F32(0.0)))
+            away2 = spread2 * max(self._aim(number, base)[2], F32(0.0)) + F32(LOST) * self.norm2
+            reach = F32(self.plan.epsilon) * np.sqrt(away2)
             codes = list(self._estimates(number, base))
             for start in range(0, len(codes), LANES):  # the bar is looked at once a block
                 bar = self._bar() - slack

@@ -22,8 +22,9 @@ CODE_COST, CLUSTER_COST, VECTOR_COST, QUERY_COST, FILTER_COST = 0.002, 0.14, 0.2
 all the rest of a query (100,000 × 384). With a filter, `FILTER_COST` for each of the k / share rows
 that would be better than the k-th allowed one: the pilot is so much larger, and their lanes are
 looked at."""
-ROW_COST, MASK_COST = 0.055, 0.00015
-"""Microseconds: a row read with others in ascending order, and a row of the mask looked at."""
+ROW_COST, NUMBER_COST, MASK_COST = 0.007, 0.000125, 0.00015
+"""Microseconds: a row read with others in ascending order, each number of it, and a row of the mask
+looked at."""
 HEADROOM = 0.3
 """A smaller epsilon is used where the best recall with it leaves out at most 0.7 of what the target
 leaves out: what its bounds miss depends more on the kind of queries than what the threshold does.
@@ -39,6 +40,8 @@ CANDIDATE_SHARE, CANDIDATES_MORE = 1.3, 12
 """Centroids compared exactly for each cluster that is to be probed, and how many more."""
 LEAST_MISSED = 1e-4
 """A smaller miss than this cannot be measured."""
+NO_GROWTH = 1.02
+"""So many times the clusters are as good as equal."""
 MOST_EXTRAPOLATED = 1.5
 """How far beyond the ks that were measured thresholds are extrapolated, in their distance."""
 
@@ -265,13 +268,19 @@ def _scaled(value: float, what: Literal["recall", "clusters"]) -> float:
 def _crossing(
     points: Sequence[Point], what: Literal["recall", "clusters"], value: float
 ) -> Point | None:
-    """Return where a curve first reaches a value, between two points."""
-    for before, after in zip([None, *points], points, strict=False):
+    """Return where a curve first reaches a value, between two points.
+
+    Where the pilot alone reaches it, whatever the threshold, that is the lowest such threshold:
+    it must do for other ks, too, whose pilot is smaller.
+    """
+    for i, after in enumerate(points):
+        before = points[i - 1] if i else None
         reached = getattr(after, what)
         if reached < value:
             continue
-        if before is None or reached <= getattr(before, what):
-            return after
+        if before is None or before.clusters * NO_GROWTH >= after.clusters:
+            flat = [p for p in points[i:] if p.clusters <= after.clusters * NO_GROWTH]
+            return flat[-1]
         ends = (_scaled(getattr(before, what), what), _scaled(reached, what))
         part = (_scaled(value, what) - ends[0]) / (ends[1] - ends[0])
         return Point(

@@ -14,7 +14,9 @@ from m2m_rag.index.flat import FlatIndex
 from m2m_rag.index.hrm2 import growing, measuring
 from m2m_rag.index.hrm2.building import build
 from m2m_rag.index.hrm2.calibration import (
+    LEAST_TARGET,
     Curve,
+    can_reach,
     default_plan,
     expected_recall,
 )
@@ -186,6 +188,7 @@ class HRM2Index(Searching):
         n_fine, n_codes = len(clusters.fine), int(clusters.sizes.sum())
         planned = default_plan(state.curve, 10, 1.0, n_codes, n_fine)
         probe = planned.probe
+        is_probing = can_reach(state.curve, LEAST_TARGET, 10)
         return {
             "kind": "hrm2",
             "n_coarse": len(clusters.coarse),
@@ -193,8 +196,8 @@ class HRM2Index(Searching):
             "n_codes": n_codes,
             "n_indexed": state.n_indexed,
             "bytes": state.n_bytes + self.log.n_bytes,
-            "measured_on": "queries" if state.curve.n_seen else "members",
+            "measured_on": "queries" if state.curve.n_seen else "stand-ins",
             "n_probe": round(planned.clusters),
             "epsilon": probe.epsilon,
-            "estimated_recall": expected_recall(state.curve, probe, 10),
+            "estimated_recall": expected_recall(state.curve, probe, 10) if is_probing else 1.0,
         }

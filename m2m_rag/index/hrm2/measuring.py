@@ -169,7 +169,7 @@ def climb(ask: Callable[[float], Point], n_fine: int) -> list[Point]:
         if recall >= ENOUGH or clusters >= n_fine:
             break
         if len(points) > 1:
-            growth = clusters / points[-2].clusters
+            growth = clusters / max(points[-2].clusters, 1.0)
             stride *= 0.5 if growth > MOST_GROWTH else 1.0
             if recall - points[-2].recall < LEAST_GAIN and growth > LEAST_GROWTH:
                 break

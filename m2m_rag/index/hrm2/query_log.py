@@ -30,9 +30,15 @@ class QueryLog:
         self._lock = ForkSafeLock()
 
     def add(self, query: FloatArray) -> None:
-        """Take note of one ``(d,)`` query; past `CAPACITY` it replaces another or is left out."""
+        """Take note of one ``(d,)`` query; past `CAPACITY` it replaces another or is left out.
+
+        Zero queries are answered exactly and say nothing about recall.
+        """
         self.n_seen += 1
         if self.n_seen < self._next:
+            return
+        if not query.any():
+            self.n_seen -= 1
             return
         with self._lock:
             if len(self._kept) < CAPACITY:

@@ -16,6 +16,7 @@ from m2m_rag.index.hrm2.calibration import (
     FILTER_COST,
     LEAST_TARGET,
     MASK_COST,
+    NUMBER_COST,
     ROW_COST,
     Curve,
     Plan,
@@ -57,6 +58,7 @@ def choose(
     n_probe: int | None,
     lod: LOD,
     n_fine: int,
+    dimension: int,
 ) -> Route:
     """Choose the way to answer a query.
 
@@ -68,8 +70,8 @@ def choose(
         Stored rows, and those that liveness and filter leave.
     k, recall, n_probe, lod
         What was asked for.
-    n_fine
-        Clusters now.
+    n_fine, dimension
+        Clusters now, and numbers of a vector.
     """
     if n_allowed <= k or k > MANY * n_rows:
         return Route("chosen", None)
@@ -84,7 +86,8 @@ def choose(
         planned = plan(curve, recall, k, share, n_rows, n_fine)
     if n_probe is not None:
         return Route("probe", probe_of(n_probe, planned.probe.epsilon, n_fine))
-    if n_allowed * ROW_COST + n_rows * MASK_COST < _cost(planned, n_fine, n_rows, k):
+    reading = n_allowed * (ROW_COST + NUMBER_COST * dimension) + n_rows * MASK_COST
+    if reading < _cost(planned, n_fine, n_rows, k):
         return Route("chosen", None)
     return Route("probe", planned.probe)
 

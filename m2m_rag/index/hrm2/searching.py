@@ -20,11 +20,18 @@ from m2m_rag.index.hrm2.router import Route, choose
 from m2m_rag.index.hrm2.stage import Stage
 from m2m_rag.index.hrm2.state import Settings, State
 
+LEAST_K = 10
+"""The fewest results for which recall is measured (`m2m_rag.index.hrm2.measuring.KS`)."""
 ROUTES_KEPT = 256
 QUERIES_A_THREAD = 32
 """Queries that are worth a thread: about a millisecond."""
 LOGGED_OF_BATCH = 16
 """Queries of a batch that the query log is offered, about."""
+
+
+def _deeper(probe: Probe, n_fine: int) -> Probe:
+    """Return the probe to try after one that found too few rows."""
+    return probe_of(min(n_fine, 4 * probe.n_probe), probe.epsilon, n_fine)
 
 
 class Searching:
@@ -158,8 +165,8 @@ class Searching:
         if state is not None:
             n_rows = segments[-1].first_row + len(segments[-1].vectors)
             n_allowed = n_rows if allowed is None else int(np.count_nonzero(allowed))
-            n_fine = len(state.clusters.fine)
-            route = choose(state.curve, n_rows, n_allowed, k, recall, n_probe, lod, n_fine)
+            route = self._route(state, n_rows, n_allowed, k, recall, n_probe, lod)
+            route = self._taken(state, route, query, min(k, n_allowed), segments, allowed, lod)
         score = None
         if row is not None:
             alone = np.array([row])
@@ -168,7 +175,17 @@ class Searching:
                 self._backend.search_rows(segments, alone, query[None], 1, metric)[1][0][0]
             )
         return explain(
-            state, route, lod, query, k, segments, allowed, answer, row, score, self._backend
+            state,
+            route,
+            lod,
+            query,
+            max(k, LEAST_K),
+            segments,
+            allowed,
+            answer,
+            row,
+            score,
+            self._backend,
         )
 
     def _route(
@@ -182,15 +199,39 @@ class Searching:
         lod: LOD,
     ) -> Route:
         """Choose the way; the last choices are kept, since choosing takes longer than probing."""
-        key = (n_rows, n_allowed, k, recall, n_probe, lod)
+        n_fine = len(state.clusters.fine)
+        key = (n_rows, n_allowed, k, recall, n_probe, lod, n_fine)
         curve, routes = self._routes
         if curve is not state.curve or len(routes) > ROUTES_KEPT:
             curve, routes = self._routes = state.curve, {}
         route = routes.get(key)
         if route is None:
-            n_fine = len(state.clusters.fine)
-            route = routes[key] = choose(curve, n_rows, n_allowed, k, recall, n_probe, lod, n_fine)
+            route = routes[key] = choose(
+                curve, n_rows, n_allowed, k, recall, n_probe, lod, n_fine, state.clusters.dimension
+            )
         return route
+
+    def _taken(
+        self,
+        state: State,
+        route: Route,
+        query: FloatArray,
+        k: int,
+        segments: Sequence[Segment],
+        allowed: MaskArray | None,
+        lod: LOD,
+    ) -> Route:
+        """Return the way that `_execute` ends with when it is told to take a route."""
+        if route.probe is None or k == 0:
+            return route
+        n_fine, probe = len(state.clusters.fine), route.probe
+        while len(self._probe(state, query[None], k, segments, allowed, probe, lod)[0][0]) < k:
+            if not query.any():
+                return Route("chosen", None)
+            if probe.n_probe >= n_fine:
+                break
+            probe = _deeper(probe, n_fine)
+        return Route("probe", probe)
 
     def _execute(
         self,
@@ -231,13 +272,10 @@ class Searching:
                 one = self._execute(state, exact, queries[i : i + 1], k, segments, allowed, lod)
                 all_rows[i], all_scores[i], all_work[i] = one[0][0], one[1][0], one[2][0]
         short = [i for i in short if len(all_rows[i]) < k]
-        n_fine, n_probe = len(state.clusters.fine), probe.n_probe
-        while short and n_probe < n_fine:
-            n_probe = min(n_fine, 4 * n_probe)
-            more = self._probe(
-                state, np.ascontiguousarray(queries[short]), k, segments, allowed,
-                probe_of(n_probe, probe.epsilon, n_fine), lod,
-            )  # fmt: skip
+        while short and probe.n_probe < len(state.clusters.fine):
+            probe = _deeper(probe, len(state.clusters.fine))
+            asked = np.ascontiguousarray(queries[short])
+            more = self._probe(state, asked, k, segments, allowed, probe, lod)
             for i, found, values, cost in zip(short, *more, strict=True):
                 all_rows[i], all_scores[i] = found, values
                 all_work[i] = Work(*(a + b for a, b in zip(all_work[i], cost, strict=True)))
@@ -254,13 +292,19 @@ class Searching:
         probe: Probe,
         lod: LOD,
     ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-        """Probe for all queries, large batches on several threads."""
+        """Probe for all queries, large batches on several threads.
+
+        Fewer than `LEAST_K` results are the first of as many: recall is measured from there on.
+        """
 
         def run(asked: FloatArray) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-            return self._backend.search_clusters(
-                state.packed, segments, state.n_indexed, asked, k, probe, allowed,
+            rows, scores, work = self._backend.search_clusters(
+                state.packed, segments, state.n_indexed, asked, max(k, LEAST_K), probe, allowed,
                 codes_only=lod == 0,
             )  # fmt: skip
+            if k < LEAST_K:
+                return [each[:k] for each in rows], [each[:k] for each in scores], work
+            return rows, scores, work
 
         if len(queries) < 2 * QUERIES_A_THREAD:
             return run(queries)

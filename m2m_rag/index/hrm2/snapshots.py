@@ -84,7 +84,7 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
             "n_indexed": state.n_indexed,
             "n_built": state.n_built,
             "n_purged": state.n_purged,
-            "n_measured": [state.curve.n_fine, state.curve.n_rows],
+            "n_measured": list(state.curve[:3]),
             "points": [[float(value) for value in point] for point in state.curve.points],
             "arrays": table,
         }
@@ -164,10 +164,10 @@ def _state(
         **arrays,
     )
     points = [Point(int(k), *rest) for k, *rest in header["points"]]
-    measured_fine, measured_rows = header["n_measured"]
+    measured_fine, measured_rows, n_seen = header["n_measured"]
     return State(
         clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
-        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, 0, points),
+        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, n_seen, points),
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_the_climb_stops_when_recall_is_enough_and_takes_smaller_strides_where_i
 
 
 def test_the_router():
-    asked = {"recall": 0.95, "n_probe": None, "lod": 1, "n_fine": N_FINE}
+    asked = {"recall": 0.95, "n_probe": None, "lod": 1, "n_fine": N_FINE, "dimension": 384}
     whole = choose(curve(), 100_000, 100_000, 10, **asked)
     assert whole.kind == "probe"
     half = choose(curve(), 100_000, 50_000, 10, **asked)
