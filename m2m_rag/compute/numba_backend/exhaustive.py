@@ -39,8 +39,8 @@ from m2m_rag.compute.numba_backend.packing import (
     RECORD_ROWS,
 )
 from m2m_rag.compute.numba_backend.pool import CODES, VECTORS, push
-from m2m_rag.compute.numba_backend.probing import aim, is_wanted, record_of
-from m2m_rag.compute.numba_backend.routing import dot_int8
+from m2m_rag.compute.numba_backend.probing import aim, is_wanted
+from m2m_rag.compute.numba_backend.routing import dot_int8, record_of
 from m2m_rag.compute.numba_backend.vectors import address_of, ask, value_of
 
 F32 = NDArray[np.float32]

@@ -32,12 +32,11 @@ from m2m_rag.compute.numba_backend.packing import (
     FIELD,
     L2,
     RECORD_BLOCKS,
-    RECORD_BYTES,
     RECORD_COUNT,
     RECORD_ROWS,
 )
 from m2m_rag.compute.numba_backend.pool import CLUSTERS, CODES, push, read, read_pool
-from m2m_rag.compute.numba_backend.routing import penalised, widen
+from m2m_rag.compute.numba_backend.routing import penalised, record_of, widen
 from m2m_rag.compute.numba_backend.vectors import ask
 
 F32 = NDArray[np.float32]
@@ -54,12 +53,6 @@ _UNSEEN = np.float32(-np.inf)
 def is_wanted(row: Any, n_rows: int, allowed: Any) -> Any:
     """Tell whether a lane's row exists, is one of the first `n_rows` and is allowed."""
     return 0 <= row < n_rows and (allowed.shape[0] == 0 or allowed[row])
-
-
-@kernel(inlined=True)
-def record_of(table: Any, number: Any) -> Any:
-    """Return where a cluster's record begins."""
-    return np.uint64(table + RECORD_BYTES * number)
 
 
 @kernel(inlined=True)

@@ -185,6 +185,12 @@ def estimate_centroids(rotated: F32, planes: Any, step: Any, fields: Any, out: F
             )
 
 
+@kernel(inlined=True)
+def record_of(table: Any, number: Any) -> Any:
+    """Return where a cluster's record begins."""
+    return np.uint64(table + RECORD_BYTES * number)
+
+
 @kernel()
 def _compare(first: int, last: int, fields: Any, room: Any) -> None:
     """Write the keys of the clusters at `first` to `last` - 1, and their order among each other."""
@@ -196,7 +202,7 @@ def _compare(first: int, last: int, fields: Any, room: Any) -> None:
             for byte in range(0, padded, LINE):
                 prefetch(np.uint64(ahead + byte))
         inner = dot_int8(room.rotated, np.uint64(fields[_FINE] + padded * number), padded)
-        facts = as_float32s(np.uint64(fields[_TABLE] + RECORD_BYTES * number))
+        facts = as_float32s(record_of(fields[_TABLE], number))
         key = inner * facts[_KEY_SCALE] + facts[_KEY_BIAS]
         keys[i] = min(max(key, -LARGE), LARGE) if key == key else -LARGE
     sort_by_key(

@@ -15,13 +15,14 @@ from m2m_rag.compute.clustered import LOD, Probe, Work
 from m2m_rag.index.flat import FlatIndex
 from m2m_rag.index.hrm2.calibration import Curve, default_plan, expected_recall, probe_of
 from m2m_rag.index.hrm2.explaining import Explanation, explain
+from m2m_rag.index.hrm2.measuring import KS
 from m2m_rag.index.hrm2.query_log import QueryLog
 from m2m_rag.index.hrm2.router import Route, choose
 from m2m_rag.index.hrm2.stage import Stage
 from m2m_rag.index.hrm2.state import Settings, State
 
-LEAST_K = 10
-"""The fewest results for which recall is measured (`m2m_rag.index.hrm2.measuring.KS`)."""
+LEAST_K = KS[0][0]
+"""The fewest results for which recall is measured."""
 ROUTES_KEPT = 256
 QUERIES_A_THREAD = 32
 """Queries that are worth a thread: about a millisecond."""
