@@ -186,7 +186,7 @@ class Searching(Reading):
         )
         for stage in stages:
             with self._snapshot() as now:
-                hits = self._found(now, [stage.rows], [stage.scores], False)[0]
+                hits = self._found(now, stage.rows[None], stage.scores[None], False)[0]
             yield Stage(stage.lod, hits, stage.recall, stage.latency_s)
 
     def explain(
@@ -268,8 +268,8 @@ class Searching(Reading):
     def _found(
         self,
         snapshot: Snapshot,
-        all_rows: list[RowArray],
-        all_scores: list[ScoreArray],
+        all_rows: RowArray,
+        all_scores: ScoreArray,
         include_vectors: bool,
     ) -> list[list[Hit]]:
         """Return the records of rows as hits; a row that is dead by now is left out."""

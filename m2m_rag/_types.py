@@ -123,8 +123,8 @@ class Backend(Protocol):
         k: int,
         metric: Metric,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
-        """Return, for each query, the best rows and their scores."""
+    ) -> tuple[RowArray, ScoreArray]:
+        """Return, a line for each query, the best rows and their scores."""
         ...
 
 

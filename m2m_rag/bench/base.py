@@ -83,7 +83,7 @@ class Method(ABC):
         """Return the best k rows of one ``(d,)`` query through the library's plain call."""
 
     @abstractmethod
-    def search_batch(self, queries: FloatArray) -> list[RowArray] | RowArray:
+    def search_batch(self, queries: FloatArray) -> RowArray:
         """Return the best k rows of each of ``(m, d)`` queries through one call."""
 
     @abstractmethod

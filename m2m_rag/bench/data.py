@@ -145,7 +145,7 @@ def exact(base: FloatArray, queries: FloatArray, k: int, metric: BenchMetric) ->
     """Return the ``(m, k)`` exact answers: before it is built, our index searches all rows."""
     index = HRM2Index(get_backend(BACKEND), METRIC_OF[metric])
     rows, _ = index.search(queries, k, [Segment(0, base)])
-    return np.stack(rows)
+    return rows
 
 
 def _vectors(path: Path, is_ip: bool) -> FloatArray:

@@ -49,7 +49,7 @@ class Linear(Method):
             scores -= self._half_norms2
         return _best(scores, self.k)
 
-    def search_batch(self, queries: FloatArray) -> list[RowArray]:
+    def search_batch(self, queries: FloatArray) -> RowArray:
         """Multiply a block of queries at a time."""
         n_block = max(1, BLOCK_BYTES // (4 * len(self._vectors)))
         found = []
@@ -58,7 +58,7 @@ class Linear(Method):
             if self._half_norms2 is not None:
                 scores -= self._half_norms2
             found += [_best(row, self.k) for row in scores]
-        return found
+        return np.stack(found)
 
     def n_bytes(self) -> Size | None:
         """Return the size of the norms, and of the rows."""

@@ -56,9 +56,10 @@ class M2M(Method):
     def search(self, query: FloatArray) -> RowArray:
         """Search at LOD 1."""
         rows, _ = self._index.search(query[None], self.k, self._segments, recall=self._recall)
-        return rows[0]
+        best: RowArray = rows[0]
+        return best
 
-    def search_batch(self, queries: FloatArray) -> list[RowArray]:
+    def search_batch(self, queries: FloatArray) -> RowArray:
         """Search all at LOD 1."""
         return self._index.search(queries, self.k, self._segments, recall=self._recall)[0]
 

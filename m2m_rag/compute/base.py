@@ -61,7 +61,7 @@ class ComputeBackend(ClusteredBackend):
         k: int,
         metric: Metric,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """Return the exact top k of each query.
 
         Parameters
@@ -82,7 +82,7 @@ class ComputeBackend(ClusteredBackend):
         Returns
         -------
         rows, scores
-            For each query an int64 and a float64 array of equal length, at most k.
+            ``(m, min(k, allowed rows))`` int64 and float64.
         """
 
     @abstractmethod

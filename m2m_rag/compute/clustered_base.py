@@ -21,7 +21,6 @@ from m2m_rag.compute.clustered import (
     Codes,
     NumberArray,
     Probe,
-    Work,
 )
 
 MIX_LANES = 16
@@ -149,7 +148,7 @@ class ClusteredBackend(ABC):
         allowed: MaskArray | None = None,
         *,
         codes_only: bool = False,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """Search an index as `m2m_rag.compute.clustered` defines it.
 
         Parameters
@@ -174,9 +173,9 @@ class ClusteredBackend(ABC):
         Returns
         -------
         rows, scores, work
-            For each query at most k rows and their scores, ordered, and what it cost. Fewer than k
-            come back when the probed clusters hold no more, and none for a zero query under cosine
-            or dot, with which all rows tie.
+            ``(m, k)`` int64 and float64, ordered, and ``(m, 3)`` int64, a `Work` for each query.
+            Where the probed clusters hold fewer than k rows, the rest are -1, and so are all for a
+            zero query under cosine or dot, with which all rows tie.
         """
 
     @abstractmethod
@@ -211,7 +210,7 @@ class ClusteredBackend(ABC):
         queries: FloatArray,
         k: int,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """Return what `top_k` returns for the rows of an index and those after, with what it cost.
 
         Parameters
@@ -228,7 +227,7 @@ class ClusteredBackend(ABC):
         queries: FloatArray,
         k: int,
         metric: Metric,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """Return what `top_k` returns for some rows only.
 
         Parameters

@@ -45,7 +45,7 @@ class FlatIndex:
         k: int,
         segments: Sequence[Segment],
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """Return the exact top k of each query, best first, ties to the lower row.
 
         Parameters
@@ -63,17 +63,15 @@ class FlatIndex:
         Returns
         -------
         rows, scores
-            For each query at most k rows of the collection, and their scores.
+            ``(m, min(k, allowed rows))``: rows of the collection, and their scores.
         """
-        found: list[tuple[list[RowArray], list[ScoreArray]]] = []
+        found: list[tuple[RowArray, ScoreArray]] = []
         for first_row, vectors in segments:
             norms2 = self._squared_norms(first_row, vectors)
             mask = None if allowed is None else allowed[first_row : first_row + len(vectors)]
             rows, scores = self._backend.top_k(queries, vectors, norms2, k, self._metric, mask)
-            found.append(([part + first_row for part in rows], scores))
-        if len(found) == 1:
-            return found[0]
-        return _merge(found, len(queries), k)
+            found.append((rows + first_row, scores))
+        return found[0] if len(found) == 1 else merged(found, k)
 
     def _squared_norms(self, first_row: int, vectors: FloatArray) -> ScoreArray:
         with self._lock:
@@ -84,14 +82,9 @@ class FlatIndex:
         return known[: len(vectors)]
 
 
-def _merge(
-    found: Sequence[tuple[list[RowArray], list[ScoreArray]]], n_queries: int, k: int
-) -> tuple[list[RowArray], list[ScoreArray]]:
-    all_rows, all_scores = [], []
-    for query in range(n_queries):
-        rows = np.concatenate([np.empty(0, np.int64), *(part[0][query] for part in found)])
-        scores = np.concatenate([np.empty(0), *(part[1][query] for part in found)])
-        best = np.lexsort((rows, -scores))[:k]
-        all_rows.append(rows[best])
-        all_scores.append(scores[best])
-    return all_rows, all_scores
+def merged(found: Sequence[tuple[RowArray, ScoreArray]], k: int) -> tuple[RowArray, ScoreArray]:
+    """Return the best k of several answers to the same queries."""
+    rows = np.concatenate([part[0] for part in found], axis=1)
+    scores = np.concatenate([part[1] for part in found], axis=1)
+    best = np.lexsort((rows, -scores))[:, :k]
+    return np.take_along_axis(rows, best, axis=1), np.take_along_axis(scores, best, axis=1)

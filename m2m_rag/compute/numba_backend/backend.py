@@ -55,24 +55,22 @@ class NumbaBackend(ClusteredSearch):
         k: int,
         metric: Metric,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """See `ComputeBackend.top_k`."""
         k = min(k, len(vectors) if allowed is None else int(np.count_nonzero(allowed)))
+        all_rows, all_scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
         if k == 0:
-            empty = np.empty(0, dtype=np.int64), np.empty(0)
-            return [empty[0]] * len(queries), [empty[1]] * len(queries)
+            return all_rows, all_scores
         scan = _Scan(vectors, norms2, metric, allowed)
-        all_rows, all_scores = [], []
         step = max(1, BATCH_VALUES // len(vectors))
         for start in range(0, len(queries), step):
             batch = queries[start : start + step]
             query_norms2 = self.squared_norms(batch)
-            for query, values, errors in scan.run(batch, query_norms2):
+            for i, (query, values, errors) in enumerate(scan.run(batch, query_norms2), start):
                 rows = scan.candidates(values, errors, k)
                 scores = self._canonical(query, vectors, norms2, metric, rows)
                 best = np.lexsort((rows, -scores))[:k]
-                all_rows.append(rows[best])
-                all_scores.append(scores[best])
+                all_rows[i], all_scores[i] = rows[best], scores[best]
         return all_rows, all_scores
 
     def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:

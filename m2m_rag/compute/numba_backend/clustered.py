@@ -24,7 +24,6 @@ from m2m_rag.compute.clustered import (
     Codes,
     NumberArray,
     Probe,
-    Work,
 )
 from m2m_rag.compute.clustered_base import mix_window
 from m2m_rag.compute.numba_backend import codes, searching
@@ -99,13 +98,13 @@ class ClusteredSearch(ComputeBackend):
         allowed: MaskArray | None = None,
         *,
         codes_only: bool = False,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_clusters`."""
         work = np.zeros((len(queries), PROBED), dtype=np.int64)
         rows, scores = self._search(
             packed, segments, n_indexed, queries, k, probe, allowed, codes_only, work
         )
-        return _unpacked(rows, scores, work)
+        return rows, scores, work
 
     def probed_clusters(
         self,
@@ -160,7 +159,7 @@ class ClusteredSearch(ComputeBackend):
         queries: FloatArray,
         k: int,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_exactly`."""
         rows = np.empty((len(queries), k), dtype=np.int64)
         scores = np.empty((len(queries), k))
@@ -177,7 +176,7 @@ class ClusteredSearch(ComputeBackend):
             scores,
             work,
         )
-        return _unpacked(rows, scores, work)
+        return rows, scores, work
 
     def search_rows(
         self,
@@ -186,7 +185,7 @@ class ClusteredSearch(ComputeBackend):
         queries: FloatArray,
         k: int,
         metric: Metric,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """See `ComputeBackend.search_rows`."""
         k = min(k, len(chosen))
         rows = np.empty((len(queries), k), dtype=np.int64)
@@ -194,21 +193,4 @@ class ClusteredSearch(ComputeBackend):
         if k:
             table = self._tables.of(segments)
             search_rows(queries, table, chosen, METRICS.index(metric), rows, scores)
-        return list(rows), list(scores)
-
-
-def _unpacked(
-    rows: RowArray, scores: ScoreArray, work: RowArray
-) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-    """Return each query's own arrays, without the places that were not filled."""
-    all_work = [Work._make(cost) for cost in work.tolist()]
-    if len(rows) == 1 and rows[0, -1] >= 0:  # 1 µs faster than what follows
-        return [rows[0]], [scores[0]], all_work
-    if rows[:, -1].min(initial=0) >= 0:
-        return list(rows), list(scores), all_work
-    found = (rows >= 0).sum(axis=1).tolist()
-    return (
-        [row[:n] for row, n in zip(rows, found, strict=True)],
-        [score[:n] for score, n in zip(scores, found, strict=True)],
-        all_work,
-    )
+        return rows, scores

@@ -56,17 +56,17 @@ class NumpyBackend(ClusteredSearch):
         k: int,
         metric: Metric,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """See `ComputeBackend.top_k`."""
         rows = np.arange(len(vectors)) if allowed is None else np.flatnonzero(allowed)
         if allowed is not None:
             vectors, norms2 = vectors[rows], norms2[rows]
-        all_rows, all_scores = [], []
-        for query in queries:
+        k = min(k, len(rows))
+        all_rows, all_scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
+        for i, query in enumerate(queries):
             scores = self.scores(query, vectors, norms2, metric)
             best = np.argsort(-scores, kind="stable")[:k]
-            all_rows.append(rows[best].astype(np.int64))
-            all_scores.append(scores[best])
+            all_rows[i], all_scores[i] = rows[best], scores[best]
         return all_rows, all_scores
 
     def assign(self, vectors: FloatArray, centroids: FloatArray) -> RowArray:

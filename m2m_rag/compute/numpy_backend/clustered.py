@@ -109,14 +109,17 @@ class ClusteredSearch(ComputeBackend):
         allowed: MaskArray | None = None,
         *,
         codes_only: bool = False,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_clusters`."""
         results = [
             Query(self, packed, segments, n_indexed, query, k, probe, allowed).run(codes_only)
             for query in queries
         ]
-        rows, scores, work = zip(*results, strict=True)
-        return list(rows), list(scores), list(work)
+        rows = np.full((len(queries), k), -1)
+        scores, work = np.zeros((len(queries), k)), np.zeros((len(queries), len(Work._fields)), int)
+        for i, (found, values, cost) in enumerate(results):
+            rows[i, : len(found)], scores[i, : len(found)], work[i] = found, values, cost
+        return rows, scores, work
 
     def probed_clusters(
         self,
@@ -143,7 +146,7 @@ class ClusteredSearch(ComputeBackend):
         queries: FloatArray,
         k: int,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_exactly`."""
         used = [packed.cells.rows(c)[:size] for c, size in enumerate(packed.sizes.tolist())]
         indexed = np.sort(np.concatenate(used)).astype(np.int64)
@@ -152,8 +155,13 @@ class ClusteredSearch(ComputeBackend):
         indexed = np.concatenate([indexed[indexed < n_indexed], rest])
         if allowed is not None:
             indexed = indexed[allowed[indexed]]
-        rows, scores = self.search_rows(segments, indexed, queries, k, packed.metric)
-        return rows, scores, [Work(len(packed.fine), 0, len(indexed))] * len(queries)
+        rows, scores = np.full((len(queries), k), -1), np.zeros((len(queries), k))
+        found = min(k, len(indexed))
+        rows[:, :found], scores[:, :found] = self.search_rows(
+            segments, indexed, queries, k, packed.metric
+        )
+        work = np.full((len(queries), 3), Work(len(packed.fine), 0, len(indexed)))
+        return rows, scores, work
 
     def search_rows(
         self,
@@ -162,7 +170,7 @@ class ClusteredSearch(ComputeBackend):
         queries: FloatArray,
         k: int,
         metric: Metric,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """See `ComputeBackend.search_rows`."""
         parts = [segments[0].vectors[:0]]
         for first, vectors in segments:
@@ -171,4 +179,4 @@ class ClusteredSearch(ComputeBackend):
             )
         vectors = np.concatenate(parts)
         rows, scores = self.top_k(queries, vectors, self.squared_norms(vectors), k, metric)
-        return [chosen[found] for found in rows], scores
+        return chosen[rows], scores

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from m2m_rag._types import FloatArray, MaskArray, Metric, RowArray, ScoreArray, Segment
-from m2m_rag.compute.clustered import Clusters, Probe, Work
+from m2m_rag.compute.clustered import Clusters, Probe
+from m2m_rag.index.flat import merged
 from m2m_rag.index.hrm2.calibration import EPSILONS, Curve, Point, cost_of, promising
 from m2m_rag.index.hrm2.reading import take
 
@@ -46,7 +47,7 @@ class SearchBackend(Protocol):
         allowed: MaskArray | None = None,
         *,
         codes_only: bool = False,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """Search an index."""
         ...
 
@@ -62,7 +63,7 @@ class SearchBackend(Protocol):
         k: int,
         metric: Metric,
         allowed: MaskArray | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """Return the exact best rows of each query."""
         ...
 
@@ -153,7 +154,7 @@ class Exam(NamedTuple):
             )
             self.allowed[mine] = True
             shares.append(len(best.intersection(found[0].tolist())) / len(best))
-            work += cost
+            work.append(cost[0])
         clusters, codes, vectors = np.mean(work, axis=0).tolist()
         recall, cost_us = float(np.mean(shares)), cost_of(clusters, codes, vectors)
         return Point(self.k, epsilon, threshold, clusters, recall, cost_us)
@@ -216,21 +217,18 @@ def exact(
     allowed: MaskArray,
     backend: SearchBackend,
     check: Callable[[], None],
-) -> list[RowArray]:
-    """Return the exact best k allowed rows of each query, best first."""
-    rows = [np.empty(0, dtype=np.int64)] * len(queries)
-    scores = [np.empty(0)] * len(queries)
+) -> RowArray:
+    """Return the exact best k allowed rows of each query, best first, as a matrix."""
+    rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
     for first, vectors in segments:
         for start in range(0, min(len(vectors), n_indexed - first), 1 << 16):
             check()
             part = vectors[start : min(start + (1 << 16), n_indexed - first)]
             mask = allowed[first + start : first + start + len(part)]
-            more = backend.top_k(queries, part, backend.squared_norms(part), k, metric, mask)
-            for i, (found, values) in enumerate(zip(*more, strict=True)):
-                all_rows = np.concatenate([rows[i], found + first + start])
-                all_scores = np.concatenate([scores[i], values])
-                best = np.lexsort((all_rows, -all_scores))[:k]
-                rows[i], scores[i] = all_rows[best], all_scores[best]
+            found, values = backend.top_k(
+                queries, part, backend.squared_norms(part), k, metric, mask
+            )
+            rows, scores = merged([(rows, scores), (found + first + start, values)], k)
     return rows
 
 

@@ -30,11 +30,6 @@ LOGGED_OF_BATCH = 16
 """Queries of a batch that the query log is offered, about."""
 
 
-def _deeper(probe: Probe, n_fine: int) -> Probe:
-    """Return the probe to try after one that found too few rows."""
-    return probe_of(min(n_fine, 4 * probe.n_probe), probe.epsilon, n_fine)
-
-
 class Searching:
     """What `HRM2Index` needs to search; it makes the states."""
 
@@ -57,7 +52,7 @@ class Searching:
         n_probe: int | None = None,
         lod: LOD = 1,
         state: State | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray]]:
+    ) -> tuple[RowArray, ScoreArray]:
         """Return the best k rows of each query, best first, ties to the lower row.
 
         Parameters
@@ -65,7 +60,7 @@ class Searching:
         queries
             ``(m, d)`` float32.
         k
-            At least 1. With m rows allowed, min(k, m) come back.
+            At least 1.
         segments
             All stored rows.
         allowed
@@ -81,32 +76,43 @@ class Searching:
             0: codes alone, the scores are estimates. 1: to the recall. 2: exact.
         state
             Search this state; the present one when None.
-        """
-        rows, scores, _ = self.search_with_work(
-            queries, k, segments, allowed, n_allowed=n_allowed, recall=recall, n_probe=n_probe,
-            lod=lod, state=state,
-        )  # fmt: skip
-        return rows, scores
 
-    def search_with_work(
+        Returns
+        -------
+        rows, scores
+            ``(m, min(k, n_allowed))`` int64 and float64.
+        """
+        answer = self.answer(queries, k, segments, allowed, n_allowed, recall, n_probe, lod, state)
+        return answer[0], answer[1]
+
+    def answer(
         self,
         queries: FloatArray,
         k: int,
         segments: Sequence[Segment],
         allowed: MaskArray | None = None,
-        *,
         n_allowed: int | None = None,
         recall: float | None = None,
         n_probe: int | None = None,
         lod: LOD = 1,
         state: State | None = None,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-        """Do what `search` does, and also return what each query cost."""
+    ) -> tuple[RowArray, ScoreArray, RowArray, Route | None]:
+        """Do what `search` does, and also return the cost and the way that was taken.
+
+        Returns
+        -------
+        rows, scores
+            As `search` returns them.
+        work
+            ``(m, 3)`` int64, a `Work` for each query.
+        route
+            The way taken last; None when there is no index.
+        """
         state = self._state if state is None else state
         n_rows = segments[-1].first_row + len(segments[-1].vectors)
         if state is None:
             rows, scores = self.flat.search(queries, k, segments, allowed)
-            return rows, scores, [Work(0, 0, n_rows)] * len(queries)
+            return rows, scores, _all_read(queries, n_rows), None
         if n_allowed is None:
             n_allowed = n_rows if allowed is None else int(np.count_nonzero(allowed))
         route = self._route(state, n_rows, n_allowed, k, recall, n_probe, lod)
@@ -131,7 +137,7 @@ class Searching:
         state = self._state if state is None else state
         began = time.perf_counter()
         for lod in (0, 1, 2):
-            rows, scores, work = self.search_with_work(
+            rows, scores, work, _ = self.answer(
                 query[None], k, segments, allowed, recall=recall, lod=lod, state=state
             )
             expected = 1.0 if lod == 2 or state is None else float("nan")
@@ -140,7 +146,8 @@ class Searching:
                 n_rows = segments[-1].first_row + len(segments[-1].vectors)
                 probe = default_plan(state.curve, k, 1.0, n_rows, n_fine).probe
                 expected = expected_recall(state.curve, probe, k) if recall is None else recall
-            yield Stage(lod, rows[0], scores[0], expected, time.perf_counter() - began, work[0])
+            elapsed_s = time.perf_counter() - began
+            yield Stage(lod, rows[0], scores[0], expected, elapsed_s, Work(*work[0].tolist()))
 
     def explain(
         self,
@@ -158,22 +165,15 @@ class Searching:
         """Search for one ``(d,)`` query and say how, and why `row` was returned or not."""
         state = self._state if state is None else state
         began = time.perf_counter()
-        rows, scores, work = self.search_with_work(
+        rows, scores, work, route = self.answer(
             query[None], k, segments, allowed, recall=recall, n_probe=n_probe, lod=lod, state=state
         )
-        answer = rows[0], scores[0], work[0], time.perf_counter() - began
-        route = None
-        if state is not None:
-            n_rows = segments[-1].first_row + len(segments[-1].vectors)
-            n_allowed = n_rows if allowed is None else int(np.count_nonzero(allowed))
-            route = self._route(state, n_rows, n_allowed, k, recall, n_probe, lod)
-            route = self._taken(state, route, query, min(k, n_allowed), segments, allowed, lod)
+        total_s = time.perf_counter() - began
         score = None
         if row is not None:
-            alone = np.array([row])
-            metric = self.settings.metric
+            alone, metric = np.array([row]), self.settings.metric
             score = float(
-                self._backend.search_rows(segments, alone, query[None], 1, metric)[1][0][0]
+                self._backend.search_rows(segments, alone, query[None], 1, metric)[1][0, 0]
             )
         return explain(
             state,
@@ -183,7 +183,7 @@ class Searching:
             max(k, LEAST_K),
             segments,
             allowed,
-            answer,
+            (rows[0], scores[0], Work(*work[0].tolist()), total_s),
             row,
             score,
             self._backend,
@@ -212,28 +212,6 @@ class Searching:
             )
         return route
 
-    def _taken(
-        self,
-        state: State,
-        route: Route,
-        query: FloatArray,
-        k: int,
-        segments: Sequence[Segment],
-        allowed: MaskArray | None,
-        lod: LOD,
-    ) -> Route:
-        """Return the way that `_execute` ends with when it is told to take a route."""
-        if route.probe is None or k == 0:
-            return route
-        n_fine, probe = len(state.clusters.fine), route.probe
-        while len(self._probe(state, query[None], k, segments, allowed, probe, lod)[0][0]) < k:
-            if not query.any():
-                return Route("chosen", None)
-            if probe.n_probe >= n_fine:
-                break
-            probe = _deeper(probe, n_fine)
-        return Route("probe", probe)
-
     def _execute(
         self,
         state: State,
@@ -243,45 +221,43 @@ class Searching:
         segments: Sequence[Segment],
         allowed: MaskArray | None,
         lod: LOD,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray, Route]:
+        """Take a way; queries for which it finds too few rows take a longer one."""
         if k == 0:
-            none = np.empty(0, dtype=np.int64), np.empty(0), Work(0, 0, 0)
-            return [none[0]] * len(queries), [none[1]] * len(queries), [none[2]] * len(queries)
-        if route.kind == "chosen":
-            chosen = (
-                np.flatnonzero(allowed)
-                if allowed is not None
-                else np.arange(segments[-1].first_row + len(segments[-1].vectors))
-            )
-            rows, scores = self._backend.search_rows(
-                segments, chosen, queries, k, self.settings.metric
-            )
-            return rows, scores, [Work(0, 0, len(chosen))] * len(queries)
-        packed, n_indexed = state.packed, state.n_indexed
-        if route.kind == "exact":
-            return self._backend.search_exactly(packed, segments, n_indexed, queries, k, allowed)
-        probe = route.probe or probe_of(1, 1.0, 1)
-        all_rows, all_scores, all_work = self._probe(
-            state, queries, k, segments, allowed, probe, lod
+            rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
+            return rows, scores, _all_read(queries, 0), route
+        if route.probe is None:
+            if route.kind == "exact":
+                exact = self._backend.search_exactly(
+                    state.packed, segments, state.n_indexed, queries, k, allowed
+                )
+                return *exact, route
+            n_rows = segments[-1].first_row + len(segments[-1].vectors)
+            chosen = np.arange(n_rows) if allowed is None else np.flatnonzero(allowed)
+            found = self._backend.search_rows(segments, chosen, queries, k, self.settings.metric)
+            return *found, _all_read(queries, len(chosen)), route
+        rows, scores, work = self._probe(state, queries, k, segments, allowed, route.probe, lod)
+        if len(rows) == 1 and rows[0, -1] >= 0:  # half a microsecond before what follows
+            return rows, scores, work, route
+        taken = route
+        for i in np.flatnonzero(rows[:, -1] < 0).tolist():
+            longer = self._further(route, queries[i], len(state.clusters.fine))
+            one = self._execute(state, longer, queries[i : i + 1], k, segments, allowed, lod)
+            rows[i], scores[i], taken = one[0][0], one[1][0], one[3]
+            work[i] += one[2][0]
+        return rows, scores, work, taken
+
+    @staticmethod
+    def _further(route: Route, query: FloatArray, n_fine: int) -> Route:
+        """Return the way to take after one that found too few rows.
+
+        All rows tie with a zero query: only exact search is right.
+        """
+        if route.probe is None or route.probe.n_probe >= n_fine or not query.any():
+            return Route("chosen", None)
+        return Route(
+            "probe", probe_of(min(n_fine, 4 * route.probe.n_probe), route.probe.epsilon, n_fine)
         )
-        short = [i for i, rows in enumerate(all_rows) if len(rows) < k]
-        if not short:
-            return all_rows, all_scores, all_work
-        for i in short:
-            if not queries[i].any():  # all rows tie with a zero query: only exact search is right
-                exact = Route("chosen", None)
-                one = self._execute(state, exact, queries[i : i + 1], k, segments, allowed, lod)
-                all_rows[i], all_scores[i], all_work[i] = one[0][0], one[1][0], one[2][0]
-        short = [i for i in short if len(all_rows[i]) < k]
-        while short and probe.n_probe < len(state.clusters.fine):
-            probe = _deeper(probe, len(state.clusters.fine))
-            asked = np.ascontiguousarray(queries[short])
-            more = self._probe(state, asked, k, segments, allowed, probe, lod)
-            for i, found, values, cost in zip(short, *more, strict=True):
-                all_rows[i], all_scores[i] = found, values
-                all_work[i] = Work(*(a + b for a, b in zip(all_work[i], cost, strict=True)))
-            short = [i for i in short if len(all_rows[i]) < k]
-        return all_rows, all_scores, all_work
 
     def _probe(
         self,
@@ -292,25 +268,28 @@ class Searching:
         allowed: MaskArray | None,
         probe: Probe,
         lod: LOD,
-    ) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
+    ) -> tuple[RowArray, ScoreArray, RowArray]:
         """Probe for all queries, large batches on several threads.
 
         Fewer than `LEAST_K` results are the first of as many: recall is measured from there on.
         """
-
-        def run(asked: FloatArray) -> tuple[list[RowArray], list[ScoreArray], list[Work]]:
-            rows, scores, work = self._backend.search_clusters(
-                state.packed, segments, state.n_indexed, asked, max(k, LEAST_K), probe, allowed,
-                codes_only=lod == 0,
-            )  # fmt: skip
-            if k < LEAST_K:
-                return [each[:k] for each in rows], [each[:k] for each in scores], work
-            return rows, scores, work
-
+        search, packed, n_indexed = self._backend.search_clusters, state.packed, state.n_indexed
+        asked, codes_only = max(k, LEAST_K), lod == 0
         if len(queries) < 2 * QUERIES_A_THREAD:
-            return run(queries)
-        slices = even_slices(len(queries), QUERIES_A_THREAD)
-        parts = in_parallel(run, [queries[part] for part in slices])
-        rows = [each for part in parts for each in part[0]]
-        scores = [each for part in parts for each in part[1]]
-        return rows, scores, [each for part in parts for each in part[2]]
+            rows, scores, work = search(
+                packed, segments, n_indexed, queries, asked, probe, allowed, codes_only=codes_only
+            )
+        else:
+            parts = in_parallel(
+                lambda part: search(
+                    packed, segments, n_indexed, part, asked, probe, allowed, codes_only=codes_only
+                ),
+                [queries[part] for part in even_slices(len(queries), QUERIES_A_THREAD)],
+            )
+            rows, scores, work = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return (rows[:, :k], scores[:, :k], work) if k < asked else (rows, scores, work)
+
+
+def _all_read(queries: FloatArray, n_rows: int) -> RowArray:
+    """Return what it costs each query to read so many rows."""
+    return np.full((len(queries), len(Work._fields)), Work(0, 0, n_rows))
