@@ -98,6 +98,11 @@ class Segment(NamedTuple):
     first_row: int
     vectors: FloatArray
 
+    @property
+    def stop(self) -> int:
+        """The row after the last."""
+        return self.first_row + len(self.vectors)
+
 
 class Condition(NamedTuple):
     """A condition on stored metadata as SQL: an expression that is 0 or 1, values bound."""

@@ -150,7 +150,7 @@ class ClusteredSearch(ComputeBackend):
         """See `ComputeBackend.search_exactly`."""
         used = [packed.cells.rows(c)[:size] for c, size in enumerate(packed.sizes.tolist())]
         indexed = np.sort(np.concatenate(used)).astype(np.int64)
-        n_rows = segments[-1].first_row + len(segments[-1].vectors)
+        n_rows = segments[-1].stop
         rest = np.arange(n_indexed, n_rows)
         indexed = np.concatenate([indexed[indexed < n_indexed], rest])
         if allowed is not None:

@@ -49,7 +49,7 @@ class Query:
         self.backend, self.clusters, self.segments = backend, clusters, segments
         self.query, self.k, self.plan, self.allowed = query, k, probe, allowed
         self.n_indexed = n_indexed
-        self.n_rows = segments[-1].first_row + len(segments[-1].vectors) if segments else 0
+        self.n_rows = segments[-1].stop if segments else 0
         if clusters.metric == "cosine":
             norm = np.sqrt(backend.squared_norms(query[None])[0])
             used = (query * (1.0 / norm if norm > 0.0 else 0.0)).astype(np.float32)

@@ -95,7 +95,7 @@ class HRM2Index(Searching):
         check
             Called often; what it raises ends the build and leaves the index as it was.
         """
-        stop = segments[-1].first_row + len(segments[-1].vectors)
+        stop = segments[-1].stop
         rows = np.arange(stop) if alive is None else np.flatnonzero(alive[:stop])
         if not len(rows):
             return
@@ -126,7 +126,7 @@ class HRM2Index(Searching):
             state = self._state
             if state is None or not segments:
                 return False
-            stop = segments[-1].first_row + len(segments[-1].vectors)
+            stop = segments[-1].stop
             before = state
             state = growing.extend(
                 state, segments, stop, alive, self.settings.seed, self._backend, check

@@ -90,7 +90,7 @@ def measure(
     else:
         own = np.full(len(queries), -1)
     points: list[Point] = []
-    n_rows = segments[-1].first_row + len(segments[-1].vectors)
+    n_rows = segments[-1].stop
     allowed = np.zeros(n_rows + 1, dtype=np.bool_)  # the last stands for a query that is no row
     allowed[rows] = True
     truth = exact(

@@ -109,7 +109,7 @@ class Searching:
             The way taken last; None when there is no index.
         """
         state = self._state if state is None else state
-        n_rows = segments[-1].first_row + len(segments[-1].vectors)
+        n_rows = segments[-1].stop
         if state is None:
             rows, scores = self.flat.search(queries, k, segments, allowed)
             return rows, scores, _all_read(queries, n_rows), None
@@ -143,7 +143,7 @@ class Searching:
             expected = 1.0 if lod == 2 or state is None else float("nan")
             if lod == 1 and state is not None:
                 n_fine = len(state.clusters.fine)
-                n_rows = segments[-1].first_row + len(segments[-1].vectors)
+                n_rows = segments[-1].stop
                 probe = default_plan(state.curve, k, 1.0, n_rows, n_fine).probe
                 expected = expected_recall(state.curve, probe, k) if recall is None else recall
             elapsed_s = time.perf_counter() - began
@@ -232,7 +232,7 @@ class Searching:
                     state.packed, segments, state.n_indexed, queries, k, allowed
                 )
                 return *exact, route
-            n_rows = segments[-1].first_row + len(segments[-1].vectors)
+            n_rows = segments[-1].stop
             chosen = np.arange(n_rows) if allowed is None else np.flatnonzero(allowed)
             found = self._backend.search_rows(segments, chosen, queries, k, self.settings.metric)
             return *found, _all_read(queries, len(chosen)), route
