@@ -11,18 +11,33 @@ from typing import TYPE_CHECKING
 from m2m_rag._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from m2m_rag._types import Hit, Record, WriteReport
+    from m2m_rag._types import Facet, Hit, HitGroup, Record, WriteReport
     from m2m_rag.collection import Collection
     from m2m_rag.database import Database
     from m2m_rag.errors import M2MError
+    from m2m_rag.index.fusion import Fusion
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Database", "Hit", "M2MError", "Record", "WriteReport", "__version__"]
+__all__ = [
+    "Collection",
+    "Database",
+    "Facet",
+    "Fusion",
+    "Hit",
+    "HitGroup",
+    "M2MError",
+    "Record",
+    "WriteReport",
+    "__version__",
+]
 
 _HOME = {
     "Collection": "m2m_rag.collection",
     "Database": "m2m_rag.database",
+    "Facet": "m2m_rag._types",
+    "Fusion": "m2m_rag.index.fusion",
     "Hit": "m2m_rag._types",
+    "HitGroup": "m2m_rag._types",
     "M2MError": "m2m_rag.errors",
     "Record": "m2m_rag._types",
     "WriteReport": "m2m_rag._types",

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import numpy as np
+
 from m2m_rag._closing import Closing
-from m2m_rag._types import Condition, Metric
+from m2m_rag._types import Metric, RowArray
 from m2m_rag.errors import ClosedError, CollectionNotFoundError, StorageError
-from m2m_rag.filters import Filter, parse_where
-from m2m_rag.filters.sql import to_sql
+from m2m_rag.filters import Filter
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.transaction import Transaction
 
 if TYPE_CHECKING:
-    from m2m_rag.database import Database, Parts
+    from m2m_rag._parts import Parts
+    from m2m_rag.database import Database
 
 WhereLike: TypeAlias = Mapping[str, Any] | Filter | None
 
@@ -78,9 +80,17 @@ class Handle(Closing):
         self._check_open()
         self._database._begin_write()
         store = self._parts.store
-        with self._explained(), self._parts.write_lock, store.catalog.transaction() as transaction:
-            self._check_present(transaction)
-            yield transaction
+        try:
+            with (
+                self._explained(),
+                self._parts.write_lock,
+                store.catalog.transaction() as transaction,
+            ):
+                self._check_present(transaction)
+                yield transaction
+        except BaseException:
+            self._parts.columns.clear()  # they may have read what was undone
+            raise
         self._parts.indexer.consider(transaction.state.n_live, transaction.state.n_rows)
 
     @contextmanager
@@ -94,10 +104,9 @@ class Handle(Closing):
                 raise self._dropped() from None
             raise
 
-    @staticmethod
-    def _condition(where: WhereLike) -> Condition | None:
-        parsed = parse_where(where)
-        return None if parsed is None else to_sql(parsed)
+    def _rows_where(self, snapshot: Snapshot, where: Filter) -> RowArray:
+        """Return the rows of the records that match, ascending."""
+        return snapshot.present(np.flatnonzero(self._parts.columns.mask(where, snapshot)))
 
     def _check_open(self) -> None:
         if self._closed or self._database.closed:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from m2m_rag._columns import counted
 from m2m_rag._handle import Handle, WhereLike
-from m2m_rag._types import FloatArray, Metadata, Record
+from m2m_rag._types import Facet, FloatArray, Metadata, Record
+from m2m_rag.filters import parse_where
 from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
@@ -40,44 +44,78 @@ class Reading(Handle):
             Fill `Record.vector`.
         """
         wanted = None if ids is None else as_ids(ids)
-        parsed = self._condition(where)
+        parsed = parse_where(where)
         count = None if limit is None else as_count(limit, "limit", least=0)
         skip = as_count(offset, "offset", least=0)
         with self._snapshot() as snapshot:
-            if wanted is None:
-                stored = list(snapshot.records_where(parsed, count, skip))
-            else:
+            stop = None if count is None else skip + count
+            if wanted is not None:
                 rows = snapshot.rows_of(wanted)
                 allowed = set(rows.values())
                 if parsed is not None:
-                    allowed &= set(snapshot.rows_where(parsed).tolist())
+                    allowed &= set(self._rows_where(snapshot, parsed).tolist())
                 by_row = snapshot.records(sorted(allowed))
                 stored = [by_row[rows[i]] for i in wanted if i in rows and rows[i] in by_row]
-                stored = stored[skip:] if count is None else stored[skip : skip + count]
+                stored = stored[skip:stop]
+            elif parsed is not None:
+                chosen = self._rows_where(snapshot, parsed)[skip:stop]
+                stored = list(snapshot.records(chosen).values())
+            else:
+                stored = list(snapshot.all_records(count, skip))
             return self._records(snapshot, stored, include_vectors)
 
     def ids(self, where: WhereLike = None) -> list[str]:
         """Return the ids of all records, or of those that match, oldest first."""
-        parsed = self._condition(where)
+        parsed = parse_where(where)
         with self._snapshot() as snapshot:
-            return snapshot.ids_where(parsed)
+            if parsed is None:
+                return snapshot.ids()
+            return snapshot.ids(self._rows_where(snapshot, parsed))
 
     def count(self, where: WhereLike = None) -> int:
         """Return how many records there are, or how many match."""
-        parsed = self._condition(where)
+        parsed = parse_where(where)
         with self._snapshot() as snapshot:
             if parsed is None:
-                return snapshot.state.n_live
-            return snapshot.count_where(parsed)
+                return snapshot.n_live
+            alive = self._parts.store.liveness.mask(snapshot)
+            mask = self._parts.columns.mask(parsed, snapshot)
+            return int(np.count_nonzero(mask if alive is None else mask & alive))
 
     def distinct(self, key: str, where: WhereLike = None) -> list[Any]:
-        """Return the distinct values of a top-level metadata key (null and absent left out)."""
-        label = as_text(key, "key")
-        parsed = self._condition(where)
-        if "\0" in label:
+        """Return the distinct values at a metadata path, null and absent left out, in JSON order.
+
+        A list counts as the values in it.
+        """
+        found = [facet.value for facet in self.facets(key, where) if facet.value is not None]
+        return sorted(found, key=lambda value: json.dumps(value, default=str))
+
+    def facets(self, key: str, where: WhereLike = None, *, limit: int | None = None) -> list[Facet]:
+        """Count the records by their value at a metadata path, most frequent first.
+
+        Parameters
+        ----------
+        key
+            A path, as in a filter. Records without it are not counted; one whose value is a list
+            counts once for each distinct value in it.
+        where
+            Count only records that match.
+        limit
+            So many values at most.
+        """
+        path = as_text(key, "key")
+        parsed = parse_where(where)
+        most = None if limit is None else as_count(limit, "limit", least=0)
+        if "\0" in path:
             return []
         with self._snapshot() as snapshot:
-            return snapshot.distinct(label, parsed)
+            numbers, values = self._parts.columns.numbered(path, snapshot)
+            mask = self._parts.store.liveness.mask(snapshot)
+            if parsed is not None:
+                wanted = self._parts.columns.mask(parsed, snapshot)
+                mask = wanted if mask is None else wanted & mask
+        counts = np.bincount(numbers if mask is None else numbers[mask], minlength=len(values))
+        return counted(values, counts)[:most]
 
     def vectors_of_texts(self, texts: Sequence[str]) -> dict[str, FloatArray]:
         """Return, for those texts that are stored already, the vector stored with one of them.
@@ -96,15 +134,16 @@ class Reading(Handle):
     def stats(self) -> dict[str, Any]:
         """Return counters and settings of the collection."""
         with self._snapshot() as snapshot:
-            state = snapshot.state
+            state, n_live = snapshot.state, snapshot.n_live
             files = snapshot.layout().files
         return {
             "name": self._name,
             "metric": state.metric,
             "dimension": state.dimension,
             "embedder": state.embedder,
-            "n_records": state.n_live,
-            "n_dead_rows": state.n_rows - state.n_live,
+            "tokenizer": state.tokenizer,
+            "n_records": n_live,
+            "n_dead_rows": state.n_rows - n_live,
             "n_vector_files": len(files),
             "vector_bytes": 4 * (state.dimension or 0) * state.n_rows,
             "n_commits": state.commit_no,
@@ -139,7 +178,7 @@ class Reading(Handle):
     def __iter__(self) -> Iterator[Record]:
         """Iterate over the records of one commit, oldest first, without their vectors."""
         with self._snapshot() as snapshot:
-            stored = snapshot.records_where(None)
+            stored = snapshot.all_records()
             if self._parts.store.folder is None:
                 stored = iter(list(stored))
             else:
@@ -159,4 +198,5 @@ class Reading(Handle):
 
 def _record(stored: StoredRecord, vector: FloatArray | None) -> Record:
     metadata: Metadata = decode_metadata(stored.metadata)
-    return Record(stored.id, stored.text, metadata, stored.alpha, stored.kappa, vector)
+    expires_at = None if stored.expires_s is None else datetime.fromtimestamp(stored.expires_s, UTC)
+    return Record(stored.id, stored.text, metadata, stored.alpha, stored.kappa, vector, expires_at)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any, cast, overload
 
 import numpy as np
 
+from m2m_rag._depth import Depth, as_depth
 from m2m_rag._handle import WhereLike
 from m2m_rag._reading import Reading
-from m2m_rag._types import Condition, FloatArray, Hit, MaskArray, RowArray, ScoreArray, Stage
+from m2m_rag._types import FloatArray, Hit, MaskArray, RowArray, ScoreArray
 from m2m_rag.compute.clustered import LOD
 from m2m_rag.config import LIMITS
-from m2m_rag.errors import InvalidInputError, RecordNotFoundError
-from m2m_rag.index.hrm2.explaining import Explanation
+from m2m_rag.errors import InvalidInputError
+from m2m_rag.filters import Filter, parse_where
+from m2m_rag.index.fusion import Fusion, fuse
 from m2m_rag.index.hrm2.state import State
-from m2m_rag.index.mmr import maximal_marginal_relevance
-from m2m_rag.inputs import Depth, as_count, as_depth, as_ids, as_queries
+from m2m_rag.inputs import as_count, as_queries, as_text
 from m2m_rag.storage.snapshot import Snapshot
 
 Vector1 = Sequence[float] | np.ndarray[tuple[int], np.dtype[Any]]
 Vector2 = Sequence[Sequence[float]] | Sequence[FloatArray] | np.ndarray[tuple[int, int], Any]
+
+RANKS = Fusion()
+"""How two rankings become one unless told otherwise."""
 
 
 class Searching(Reading):
@@ -29,14 +34,16 @@ class Searching(Reading):
     @overload
     def search(
         self,
-        vector: Vector1,
+        vector: Vector1 | None = ...,
         k: int = ...,
         *,
+        text: str | None = ...,
         where: WhereLike = ...,
         include_vectors: bool = ...,
         recall: float | None = ...,
         lod: LOD = ...,
         n_probe: int | None = ...,
+        fusion: Fusion = ...,
     ) -> list[Hit]: ...
 
     @overload
@@ -54,28 +61,35 @@ class Searching(Reading):
 
     def search(
         self,
-        vector: Any,
+        vector: Any = None,
         k: int = 10,
         *,
+        text: str | None = None,
         where: WhereLike = None,
         include_vectors: bool = False,
         recall: float | None = None,
         lod: LOD = 1,
         n_probe: int | None = None,
+        fusion: Fusion = RANKS,
     ) -> list[Hit] | list[list[Hit]]:
         """Find the k records with the best score, best first, ties to the older record.
 
-        Below some 5,000 records the answer is exact. Above, it comes through the index, to the
-        recall asked for; `lod=2` is always exact.
+        Below some 5,000 records the answer by vector is exact. Above, it comes through the index,
+        to the recall asked for; `lod=2` is always exact.
 
         Parameters
         ----------
         vector
-            One query ``(d,)``, or several ``(m, d)``.
+            One query ``(d,)``, or several ``(m, d)``; None with `text` alone.
         k
             Results wanted, at least 1. When fewer records match, all of them come back.
+        text
+            Rank by words, too: records whose texts hold any of these words, by BM25. With `text`
+            alone the score is BM25's; with a vector as well, both rankings become one (`fusion`).
+            Nothing in it acts as a query language.
         where
-            Only records that match are considered: with m ≥ k matching records, k come back.
+            Only records that match are considered, in both rankings: with m ≥ k matching records,
+            k come back of a search by vector.
         include_vectors
             Fill `Hit.vector`.
         recall
@@ -87,6 +101,9 @@ class Searching(Reading):
             estimates. 1: to the recall. 2: exact.
         n_probe
             For experts: clusters to probe, instead of what `recall` needs.
+        fusion
+            How a search by vector and text makes one ranking of two; by reciprocal ranks unless
+            told otherwise.
 
         Returns
         -------
@@ -94,176 +111,86 @@ class Searching(Reading):
         """
         k = as_count(k, "k", least=1, most=LIMITS.k)
         depth = as_depth(recall, lod, n_probe)
-        parsed = self._condition(where)
+        parsed = parse_where(where)
+        words = None if text is None else as_text(text, "text")
+        if not isinstance(fusion, Fusion):
+            raise InvalidInputError(f"fusion: expected m2m_rag.Fusion(...), got {fusion!r:.80}.")
+        if vector is None and words is None:
+            raise InvalidInputError("search() needs a vector, a text, or both.")
         state = self._parts.indexer.index.state
         with self._snapshot() as snapshot:
+            if words is not None:
+                self._check_words(snapshot)
+            if vector is None:
+                ranked = self._by_words(snapshot, cast(str, words), k, parsed)
+                return self._found(snapshot, ranked[0][None], ranked[1][None], include_vectors)[0]
             queries, is_single = as_queries(vector, snapshot.state.dimension)
-            results = self._hits(snapshot, queries, k, parsed, include_vectors, depth, state)
+            wanted = k if words is None else max(k, fusion.depth)
+            rows, scores = self._by_vector(snapshot, queries, wanted, parsed, depth, state)
+            if words is not None:
+                if not is_single:
+                    raise InvalidInputError("vector: a search by text, too, takes one query (d,).")
+                ranked = self._by_words(snapshot, words, wanted, parsed)
+                fused = fuse((rows[0], scores[0]), ranked, k, fusion)
+                rows, scores = fused[0][None], fused[1][None]
+            results = self._found(snapshot, rows, scores, include_vectors)
         return results[0] if is_single else results
 
-    def search_mmr(
-        self,
-        vector: Any,
-        k: int = 4,
-        *,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        where: WhereLike = None,
-        include_vectors: bool = False,
-    ) -> list[Hit]:
-        """Find k records that are near the query and unlike each other.
-
-        Parameters
-        ----------
-        vector
-            One query ``(d,)``.
-        k
-            Results wanted.
-        fetch_k
-            The best `fetch_k` records by score are the candidates.
-        lambda_mult
-            1: relevance alone; 0: diversity alone (Carbonell & Goldstein 1998).
-        where
-            Only records that match are considered.
-        include_vectors
-            Fill `Hit.vector`.
-
-        Returns
-        -------
-        list of Hit
-            In the order chosen; `Hit.score` is the score against the query.
-        """
-        k = as_count(k, "k", least=1, most=LIMITS.k)
-        fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
-        if not isinstance(lambda_mult, (int, float, np.floating)) or not 0.0 <= lambda_mult <= 1.0:
-            raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
-        parsed = self._condition(where)
-        state = self._parts.indexer.index.state
-        with self._snapshot() as snapshot:
-            query, is_single = as_queries(vector, snapshot.state.dimension)
-            if not is_single:
-                raise InvalidInputError("vector: search_mmr takes one query of shape (d,).")
-            candidates = self._hits(snapshot, query, fetch_k, parsed, True, Depth(), state)[0]
-        if not candidates:
-            return []
-        vectors = np.stack([cast(FloatArray, hit.vector) for hit in candidates])
-        chosen = maximal_marginal_relevance(query[0], vectors, k, float(lambda_mult))
-        hits = [candidates[position] for position in chosen]
-        return hits if include_vectors else [hit._replace(vector=None) for hit in hits]
-
-    def search_progressive(
-        self,
-        vector: Any,
-        k: int = 10,
-        *,
-        where: WhereLike = None,
-        recall: float | None = None,
-    ) -> Iterator[Stage]:
-        """Yield the answers at LOD 0, 1 and 2 in turn, each as soon as it is known.
-
-        Parameters
-        ----------
-        vector
-            One query ``(d,)``.
-        k, where, recall
-            As for `search`.
-        """
-        k = as_count(k, "k", least=1, most=LIMITS.k)
-        depth = as_depth(recall, 1, None)
-        parsed = self._condition(where)
-        index = self._parts.indexer.index
-        state = index.state
-        with self._snapshot() as snapshot:
-            query, is_single = as_queries(vector, snapshot.state.dimension)
-            if not is_single:
-                raise InvalidInputError("vector: search_progressive takes one query (d,).")
-            if snapshot.state.n_live == 0:
-                return
-            allowed, _ = self._allowed(snapshot, parsed)
-            segments = self._parts.store.segments(snapshot)
-        stages = index.search_progressive(
-            query[0], k, segments, allowed, recall=depth.recall, state=state
-        )
-        for stage in stages:
-            with self._snapshot() as now:
-                hits = self._found(now, stage.rows[None], stage.scores[None], False)[0]
-            yield Stage(stage.lod, hits, stage.recall, stage.latency_s)
-
-    def explain(
-        self,
-        vector: Any,
-        k: int = 10,
-        *,
-        where: WhereLike = None,
-        id: str | None = None,
-        recall: float | None = None,
-        lod: LOD = 1,
-        n_probe: int | None = None,
-    ) -> Explanation:
-        """Search, and say how: the way taken, what it cost, and the fate of one record.
-
-        Parameters
-        ----------
-        vector
-            One query ``(d,)``.
-        k, where, recall, lod, n_probe
-            As for `search`.
-        id
-            Ask why this record is or is not among the results (`Explanation.why`).
-
-        Raises
-        ------
-        RecordNotFoundError
-            There is no record of that id.
-        """
-        k = as_count(k, "k", least=1, most=LIMITS.k)
-        depth = as_depth(recall, lod, n_probe)
-        parsed = self._condition(where)
-        index = self._parts.indexer.index
-        state = index.state
-        with self._snapshot() as snapshot:
-            query, is_single = as_queries(vector, snapshot.state.dimension)
-            if not is_single or snapshot.state.n_rows == 0:
-                raise InvalidInputError(
-                    "vector: explain takes one query (d,) to a collection that holds records."
-                )
-            row = None
-            if id is not None:
-                row = snapshot.rows_of(as_ids([id])).get(id)
-                if row is None:
-                    raise RecordNotFoundError(f"id: there is no record {id!r} in {self._name!r}.")
-            allowed, _ = self._allowed(snapshot, parsed)
-            segments = self._parts.store.segments(snapshot)
-            return index.explain(
-                query[0], k, segments, allowed, row=row, state=state, **depth._asdict()
-            )
-
-    def _hits(
+    def _by_vector(
         self,
         snapshot: Snapshot,
         queries: FloatArray,
         k: int,
-        where: Condition | None,
-        include_vectors: bool,
+        where: Filter | None,
         depth: Depth,
         state: State | None,
-    ) -> list[list[Hit]]:
-        """Search one commit.
+    ) -> tuple[RowArray, ScoreArray]:
+        """Rank one commit's rows by score, ``(m, min(k, matching))``.
 
         `state` was taken before the snapshot: rows that an index state lacks because they are dead
         are then dead in the snapshot, too.
         """
-        n_live = snapshot.state.n_live
-        if n_live == 0 or len(queries) == 0:
-            return [[] for _ in queries]
         allowed, n_allowed = self._allowed(snapshot, where)
+        return self._among(snapshot, queries, k, allowed, n_allowed, depth, state)
+
+    def _among(
+        self,
+        snapshot: Snapshot,
+        queries: FloatArray,
+        k: int,
+        allowed: MaskArray | None,
+        n_allowed: int,
+        depth: Depth,
+        state: State | None,
+    ) -> tuple[RowArray, ScoreArray]:
+        """Rank the allowed rows of one commit by score."""
+        if n_allowed == 0 or len(queries) == 0:
+            return np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0))
         segments = self._parts.store.segments(snapshot)
         indexer = self._parts.indexer
         indexer.tend(snapshot)
-        all_rows, all_scores = indexer.index.search(
+        return indexer.index.search(
             queries, k, segments, allowed, n_allowed=n_allowed, state=state, **depth._asdict()
         )
-        return self._found(snapshot, all_rows, all_scores, include_vectors)
+
+    def _by_words(
+        self, snapshot: Snapshot, text: str, k: int, where: Filter | None
+    ) -> tuple[RowArray, ScoreArray]:
+        """Rank one commit's rows by BM25."""
+        allowed, _ = self._allowed(snapshot, where)
+        found = snapshot.rows_of_words(text)
+        if allowed is not None:
+            found = ((row, score) for row, score in found if allowed[row])
+        best = list(itertools.islice(found, k))
+        rows = np.array([row for row, _ in best], dtype=np.int64)
+        return rows, np.array([score for _, score in best], dtype=np.float64)
+
+    def _check_words(self, snapshot: Snapshot) -> None:
+        if snapshot.state.tokenizer is None:
+            raise InvalidInputError(
+                f"text: collection {self._name!r} was created with tokenizer=None, so it has no "
+                "full-text index. Search by vector, or create it with another tokenizer."
+            )
 
     def _found(
         self,
@@ -290,11 +217,12 @@ class Searching(Reading):
             )
         return results
 
-    def _allowed(self, snapshot: Snapshot, where: Condition | None) -> tuple[MaskArray | None, int]:
+    def _allowed(self, snapshot: Snapshot, where: Filter | None) -> tuple[MaskArray | None, int]:
         """Return which rows may be found, None for all, and how many they are."""
+        alive = self._parts.store.liveness.mask(snapshot)
         if where is None:
-            return self._parts.store.liveness.mask(snapshot), snapshot.state.n_live
-        rows = snapshot.rows_where(where)
-        mask = np.zeros(snapshot.state.n_rows, dtype=np.bool_)
-        mask[rows] = True
-        return mask, len(rows)
+            return alive, snapshot.n_live
+        mask = self._parts.columns.mask(where, snapshot)
+        if alive is not None:
+            mask = mask & alive
+        return mask, int(np.count_nonzero(mask))

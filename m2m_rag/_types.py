@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -36,6 +37,8 @@ class Record(NamedTuple):
         Concentration > 0 of the splat, None when none was given.
     vector
         ``(d,)`` float32, exactly as stored, when it was asked for; else None.
+    expires_at
+        When the record will be gone, in UTC; None when it stays.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Record(NamedTuple):
     alpha: float
     kappa: float | None
     vector: FloatArray | None
+    expires_at: datetime | None = None
 
 
 class Hit(NamedTuple):
@@ -56,6 +60,21 @@ class Hit(NamedTuple):
     alpha: float
     kappa: float | None
     vector: FloatArray | None
+    expires_at: datetime | None = None
+
+
+class HitGroup(NamedTuple):
+    """The best hits that share a metadata value."""
+
+    value: Any
+    hits: list[Hit]
+
+
+class Facet(NamedTuple):
+    """A metadata value and how many records have it."""
+
+    value: Any
+    n: int
 
 
 class Stage(NamedTuple):
@@ -80,12 +99,16 @@ class Stage(NamedTuple):
 
 
 class WriteReport(NamedTuple):
-    """What one `upsert` did: the ids in the order given, and how many of each kind."""
+    """What one `upsert` did: the ids in the order given, and how many records of each kind.
+
+    `skipped` counts those that `only` left as they were, or left out.
+    """
 
     ids: list[str]
     added: int
     updated: int
     deleted: int
+    skipped: int = 0
 
 
 class Segment(NamedTuple):

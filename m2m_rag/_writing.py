@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from m2m_rag._handle import Handle, WhereLike
@@ -14,8 +15,10 @@ from m2m_rag.errors import (
     InvalidInputError,
     RecordNotFoundError,
 )
+from m2m_rag.filters import parse_where
 from m2m_rag.inputs import as_ids, as_list, as_records, as_text, as_vectors
 from m2m_rag.storage.metadata import decode_metadata, encode_metadata
+from m2m_rag.storage.snapshot import StoredRecord
 from m2m_rag.storage.transaction import NewRecord, Transaction
 
 
@@ -56,6 +59,7 @@ class Writing(Handle):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         alphas: Iterable[float] | None = None,
         kappas: Iterable[float | None] | None = None,
+        expires_at: Iterable[datetime | None] | None = None,
     ) -> list[str]:
         """Add new records in one commit.
 
@@ -71,6 +75,8 @@ class Writing(Handle):
             A dictionary of JSON values, or None, for each record. It comes back exactly.
         alphas, kappas
             Weight (default 1) and concentration (default None) of each splat, above 0.
+        expires_at
+            For each record the moment from which on it is gone as if deleted, or None.
 
         Returns
         -------
@@ -84,7 +90,7 @@ class Writing(Handle):
         DimensionError, InvalidInputError, LimitError
             Naming the argument and the record.
         """
-        batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas)
+        batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas, expires_at)
         given = [record.id for record in records]
         if len(set(given)) < len(given):
             twice = Counter(given).most_common(1)[0][0]
@@ -111,25 +117,34 @@ class Writing(Handle):
         metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         alphas: Iterable[float] | None = None,
         kappas: Iterable[float | None] | None = None,
+        expires_at: Iterable[datetime | None] | None = None,
         replace_where: WhereLike = None,
+        only: Literal["changed", "existing"] | None = None,
     ) -> WriteReport:
         """Add records, or replace whole those whose id exists, in one commit.
 
         Parameters
         ----------
-        vectors, ids, texts, metadatas, alphas, kappas
+        vectors, ids, texts, metadatas, alphas, kappas, expires_at
             As for `add`. Of an id that stands twice in the batch, the last record counts.
         replace_where
             Records that match this filter and are not in the batch are deleted in the same
             commit: a document's passages change over from old to new at once.
+        only
+            ``"changed"`` leaves a stored record alone when everything but the vector is equal;
+            ``"existing"`` leaves out records whose id is not stored (any more), so that an update
+            cannot bring back what was deleted meanwhile.
 
         Returns
         -------
         WriteReport
-            The ids in the order given, and how many records were added, updated and deleted.
+            The ids in the order given, and how many records were added, updated, deleted and
+            skipped.
         """
-        batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas)
-        stale = self._condition(replace_where)
+        if only not in (None, "changed", "existing"):
+            raise InvalidInputError(f"only: expected 'changed' or 'existing', got {only!r}.")
+        batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas, expires_at)
+        stale = parse_where(replace_where)
         given = [record.id for record in records]
         last = {id_: position for position, id_ in enumerate(given)}
         if len(last) < len(records):
@@ -139,13 +154,19 @@ class Writing(Handle):
             return WriteReport([], 0, 0, 0)
         with self._transaction() as transaction:
             self._check_dimension(transaction, batch)
-            replaced = transaction.rows_of(list(last)).values()
-            gone = set() if stale is None else set(transaction.rows_where(stale).tolist())
-            gone.difference_update(replaced)
+            known = transaction.rows_of(list(last))
+            gone = set() if stale is None else set(self._rows_where(transaction, stale).tolist())
+            gone.difference_update(known.values())
+            kept = _kept(transaction, records, known, only)
+            n_skipped = len(records) - len(kept)
+            if n_skipped:
+                batch, records = batch[kept], [records[position] for position in kept]
+            replaced = [known[record.id] for record in records if record.id in known]
             transaction.delete([*replaced, *gone])
             if records:
                 self._parts.store.append(transaction, records, batch)
-        return WriteReport(given, len(records) - len(replaced), len(replaced), len(gone))
+        n_added = len(records) - len(replaced)
+        return WriteReport(given, n_added, len(replaced), len(gone), n_skipped)
 
     def update(
         self,
@@ -220,13 +241,13 @@ class Writing(Handle):
                 "delete() needs ids or where. To delete every record, call clear()."
             )
         wanted = None if ids is None else as_ids(ids)
-        parsed = self._condition(where)
+        parsed = parse_where(where)
         if wanted is not None and not wanted:
             return 0
         with self._transaction() as transaction:
             rows = None if wanted is None else set(transaction.rows_of(wanted).values())
             if parsed is not None:
-                matching = set(transaction.rows_where(parsed).tolist())
+                matching = set(self._rows_where(transaction, parsed).tolist())
                 rows = matching if rows is None else rows & matching
             return transaction.delete(sorted(rows or ()))
 
@@ -240,8 +261,42 @@ class Writing(Handle):
             as_vectors(batch[:1], transaction.state.dimension, "vectors")
 
     def _batch(
-        self, vectors: Any, ids: Any, texts: Any, metadatas: Any, alphas: Any, kappas: Any
+        self,
+        vectors: Any,
+        ids: Any,
+        texts: Any,
+        metadatas: Any,
+        alphas: Any,
+        kappas: Any,
+        expires_at: Any,
     ) -> tuple[FloatArray, list[NewRecord]]:
         self._check_open()
         batch = as_vectors(vectors, self.dimension, "vectors")
-        return batch, as_records(len(batch), ids, texts, metadatas, alphas, kappas)
+        return batch, as_records(len(batch), ids, texts, metadatas, alphas, kappas, expires_at)
+
+
+def _kept(
+    transaction: Transaction,
+    records: Sequence[NewRecord],
+    known: Mapping[str, int],
+    only: Literal["changed", "existing"] | None,
+) -> list[int]:
+    """Return the positions of the records that an upsert writes; `known` has the stored rows."""
+    if only is None:
+        return list(range(len(records)))
+    if only == "existing":
+        return [i for i, record in enumerate(records) if record.id in known]
+    stored = transaction.records(list(known.values()))
+    return [
+        i
+        for i, record in enumerate(records)
+        if record.id not in known or not _equals(stored[known[record.id]], record)
+    ]
+
+
+def _equals(stored: StoredRecord, record: NewRecord) -> bool:
+    return (
+        stored.text == record.text
+        and stored.metadata == record.metadata
+        and stored[4:] == (record.alpha, record.kappa, record.expires_s)
+    )

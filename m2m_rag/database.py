@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
 
 from m2m_rag._closing import Closing
+from m2m_rag._columns import Columns
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._indexing import Indexer
+from m2m_rag._parts import Parts
 from m2m_rag._types import METRICS, Metric
 from m2m_rag.collection import Collection
 from m2m_rag.compute import get_backend
-from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.config import LIMITS, compute_backend
 from m2m_rag.errors import (
     ClosedError,
@@ -37,24 +37,10 @@ from m2m_rag.storage.folder import (
 from m2m_rag.storage.lock import WriterLock
 from m2m_rag.storage.registry import Registry
 from m2m_rag.storage.store import CollectionStore
+from m2m_rag.storage.words import TOKENIZERS
 
 _IN_MEMORY = Path(os.devnull)
 """Stands for "no folder" in the constructor; compared by identity, so no path given equals it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the handles of one collection share."""
-
-    store: CollectionStore
-    indexer: Indexer
-    backend: ComputeBackend
-    write_lock: ForkSafeLock
-
-    def close(self) -> None:
-        """Stop the index's thread, then close what is stored."""
-        self.indexer.close()
-        self.store.close()
 
 
 class Database(Closing):
@@ -128,6 +114,7 @@ class Database(Closing):
         dimension: int | None = None,
         metric: Metric = "cosine",
         *,
+        tokenizer: str | None = "unicode61",
         exist_ok: bool = False,
     ) -> Collection:
         """Create a collection.
@@ -140,6 +127,11 @@ class Database(Closing):
             Length of the vectors; None leaves it to the first add.
         metric
             ``"cosine"``, ``"dot"`` or ``"l2"``.
+        tokenizer
+            How texts are cut into words for `Collection.search` by text: ``"unicode61"`` (words,
+            without accents), ``"porter"`` (the same, reduced to English stems), ``"trigram"``
+            (any part of three letters or more, also of languages without spaces), or None: no
+            full-text index.
         exist_ok
             Open the collection when it exists with the same settings.
 
@@ -154,12 +146,18 @@ class Database(Closing):
                 f"metric: expected one of {', '.join(METRICS)}, got {metric!r}."
                 f"{did_you_mean(str(metric), METRICS)}"
             )
+        if tokenizer is not None and tokenizer not in TOKENIZERS:
+            raise InvalidInputError(
+                f"tokenizer: expected one of {', '.join(TOKENIZERS)} or None, got {tokenizer!r}."
+                f"{did_you_mean(str(tokenizer), TOKENIZERS)}"
+            )
         wanted = dimension
         if dimension is not None:
             wanted = as_count(dimension, "dimension", least=1, most=LIMITS.dimension)
         self._check_open()
         with self._lock:
-            if self._registry.folder_of(name) is None and self._create(name, wanted, metric):
+            is_new = self._registry.folder_of(name) is None
+            if is_new and self._create(name, wanted, metric, tokenizer):
                 return self._open(name)
             if not exist_ok:
                 raise CollectionExistsError(
@@ -250,15 +248,17 @@ class Database(Closing):
         found = self._registry.folder_of(name)
         return found == (name if store.folder is None else store.folder.name)
 
-    def _create(self, name: str, dimension: int | None, metric: Metric) -> bool:
+    def _create(
+        self, name: str, dimension: int | None, metric: Metric, tokenizer: str | None
+    ) -> bool:
         """Create a collection; return False when another handle took the name meanwhile."""
         self._begin_write()
         if self._path is None:
             store = CollectionStore(None, SQL_FUNCTIONS)
-            store.catalog.initialise(metric, dimension)
+            store.catalog.initialise(metric, dimension, tokenizer)
             self._parts[name] = self._make_parts(store, metric)
             return self._registry.add(name, name)
-        folder = make_collection(self._path, metric, dimension)
+        folder = make_collection(self._path, metric, dimension, tokenizer)
         added = self._registry.add(name, folder)
         if not added:
             remove_collection(self._path / COLLECTIONS_FOLDER / folder)
@@ -299,7 +299,7 @@ class Database(Closing):
     def _make_parts(self, store: CollectionStore, metric: Metric) -> Parts:
         backend = get_backend(compute_backend())
         indexer = Indexer(store, backend, metric, not self._read_only)
-        return Parts(store, indexer, backend, ForkSafeLock())
+        return Parts(store, Columns(), indexer, backend, ForkSafeLock())
 
     def _check_open(self) -> None:
         if self._closed:

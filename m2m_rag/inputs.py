@@ -6,14 +6,14 @@ import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import xxhash
 
 from m2m_rag._types import FloatArray
-from m2m_rag.compute.clustered import LOD
 from m2m_rag.config import COLLECTION_NAME, LIMITS
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
 from m2m_rag.storage.metadata import check_unicode, encode_metadata
@@ -99,6 +99,7 @@ def as_records(
     metadatas: Any,
     alphas: Any,
     kappas: Any,
+    expires_at: Any = None,
 ) -> list[NewRecord]:
     """Return n records from the columns given; a column of another length raises."""
     columns = {
@@ -107,6 +108,7 @@ def as_records(
         "metadatas": [None] * n if metadatas is None else as_list(metadatas, "metadatas"),
         "alphas": _as_weights(alphas, n, 1.0, "alphas"),
         "kappas": _as_weights(kappas, n, None, "kappas"),
+        "expires_at": [None] * n if expires_at is None else _as_moments(expires_at),
     }
     for name, column in columns.items():
         if len(column) != n:
@@ -121,8 +123,9 @@ def as_records(
             encode_metadata(metadata, f"metadatas[{position}]"),
             alpha,
             kappa,
+            expires_s,
         )
-        for position, (id_, text, metadata, alpha, kappa) in enumerate(
+        for position, (id_, text, metadata, alpha, kappa, expires_s) in enumerate(
             zip(*columns.values(), strict=True)
         )
     ]
@@ -157,30 +160,6 @@ def as_count(value: Any, name: str, *, least: int, most: int = MAX_COUNT) -> int
         got = number if abs(number) <= MAX_COUNT else "a number beyond 64 bits"
         raise InvalidInputError(f"{name}: expected at least {least}{upper}, got {got}.")
     return number
-
-
-class Depth(NamedTuple):
-    """How thoroughly to search; see `Collection.search`."""
-
-    recall: float | None = None
-    lod: LOD = 1
-    n_probe: int | None = None
-
-
-def as_depth(recall: Any, lod: Any, n_probe: Any) -> Depth:
-    """Return how thoroughly to search; a recall of 1 means exact search."""
-    if recall is not None:
-        is_number = isinstance(recall, (int, float, np.floating))
-        if isinstance(recall, bool) or not is_number or not 0.0 < recall <= 1.0:
-            raise InvalidInputError(
-                f"recall: expected a number above 0 and at most 1, got {recall!r:.80}."
-            )
-    if isinstance(lod, (bool, np.bool_)) or lod not in (0, 1, 2):
-        raise InvalidInputError(f"lod: expected 0, 1 or 2, got {lod!r:.80}.")
-    probes = None if n_probe is None else as_count(n_probe, "n_probe", least=1)
-    is_exact = recall == 1.0 and n_probe is None and lod == 1
-    target = None if recall is None else float(recall)
-    return Depth(target, 2 if is_exact else cast(LOD, int(lod)), probes)
 
 
 def as_seconds(value: Any, name: str) -> float:
@@ -299,3 +278,19 @@ def _as_weights(values: Any, n: int, default: float | None, name: str) -> list[f
             )
         weights.append(float(number))
     return weights
+
+
+def _as_moments(values: Any) -> list[float | None]:
+    """Return moments as seconds since 1970 in UTC."""
+    moments: list[float | None] = []
+    for position, value in enumerate(as_list(values, "expires_at")):
+        if value is None:
+            moments.append(None)
+            continue
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise InvalidInputError(
+                f"expires_at[{position}]: expected a datetime with a time zone or None, got "
+                f"{value!r:.80}. As in datetime.now(UTC) + timedelta(days=30)."
+            )
+        moments.append(value.timestamp())
+    return moments

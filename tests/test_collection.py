@@ -104,7 +104,7 @@ def test_upsert_replaces_whole_records(filled):
         ids=["r0", "new", "new"],
         metadatas=[{"z": 1}, {"z": 2}, {"z": 3}],
     )
-    assert report == (["r0", "new", "new"], 1, 1, 0)
+    assert report == (["r0", "new", "new"], 1, 1, 0, 0)
     assert filled.get(["r0"])[0][1:3] == (None, {"z": 1})
     assert filled.get(["new"], include_vectors=True)[0].vector.tolist() == [0, 0, 1, 0]
     assert filled.count() == 13
@@ -115,10 +115,10 @@ def test_upsert_replaces_whole_records(filled):
 def test_upsert_swaps_a_document_in_one_commit(filled):
     before = filled.stats()["n_commits"]
     report = filled.upsert(np.ones((2, 4)), ids=["r1", "fresh"], replace_where={"i": {"$lt": 4}})
-    assert report[1:] == (1, 1, 3)
+    assert report[1:] == (1, 1, 3, 0)
     assert filled.stats()["n_commits"] == before + 1
     assert filled.ids() == [f"r{i}" for i in range(4, 12)] + ["r1", "fresh"]
-    assert filled.upsert([], replace_where={"i": 5}) == ([], 0, 0, 1)
+    assert filled.upsert([], replace_where={"i": 5}) == ([], 0, 0, 1, 0)
 
 
 def test_update_changes_metadata_only(filled):

@@ -136,3 +136,11 @@ def _balanced(parts: list[str], word: str) -> str:
         return parts[0]
     middle = len(parts) // 2
     return f"({_balanced(parts[:middle], word)}{word}{_balanced(parts[middle:], word)})"
+
+
+def typed_value(path: str, column: str = "metadata") -> Condition:
+    """Return two expressions: JSON type and value at the path, containers as JSON text."""
+    parameters: list[Any] = []
+    translator = _Translator(column, parameters)
+    found = f"{translator.call('json_type', path)}, {translator.call('json_extract', path)}"
+    return Condition(found, parameters)

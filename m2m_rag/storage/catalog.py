@@ -20,6 +20,7 @@ from m2m_rag.storage.sqlite import (
     translated,
 )
 from m2m_rag.storage.transaction import Transaction
+from m2m_rag.storage.words import create_words
 
 
 class Catalog:
@@ -35,22 +36,24 @@ class Catalog:
         )
 
     @staticmethod
-    def create(folder: Path, metric: str, dimension: int | None) -> None:
+    def create(folder: Path, metric: str, dimension: int | None, tokenizer: str | None) -> None:
         """Create the catalog's file in `folder`, with its first state, on disk."""
         create_database(folder / CATALOG_FILE, KIND)
         catalog = Catalog(folder)
         try:
-            catalog.initialise(metric, dimension)
+            catalog.initialise(metric, dimension, tokenizer)
         finally:
             catalog.close()
 
-    def initialise(self, metric: str, dimension: int | None) -> None:
+    def initialise(self, metric: str, dimension: int | None, tokenizer: str | None) -> None:
         """Write the state of an empty collection."""
-        with translated(self._path), self._pool.connection() as connection:
+        with translated(self._path), self._pool.connection() as connection, connection:
             connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, 1, ?, NULL, 0, 0, 0, 0)",
-                (os.urandom(16), metric, dimension),
+                "INSERT INTO state VALUES (1, ?, ?, 1, ?, NULL, 0, 0, 0, 0, ?, NULL)",
+                (os.urandom(16), metric, dimension, tokenizer),
             ).fetchall()
+            if tokenizer is not None:
+                create_words(connection, tokenizer)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -72,6 +75,7 @@ class Catalog:
             connection.execute("BEGIN IMMEDIATE").fetchall()
             try:
                 transaction = Transaction(connection)
+                transaction.delete_expired()
                 yield transaction
                 transaction.write_state()
                 connection.execute("COMMIT").fetchall()

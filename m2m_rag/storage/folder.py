@@ -77,13 +77,13 @@ def _make(path: Path) -> None:
             sync_folder(path.parent)
 
 
-def make_collection(path: Path, metric: str, dimension: int | None) -> str:
+def make_collection(path: Path, metric: str, dimension: int | None, tokenizer: str | None) -> str:
     """Make a collection's folder, on disk, and return its name; nothing leads to it yet."""
     folder = path / COLLECTIONS_FOLDER / uuid.uuid4().hex
     with os_errors(folder):
         folder.mkdir(parents=True, mode=0o700)
         try:
-            Catalog.create(folder, metric, dimension)
+            Catalog.create(folder, metric, dimension, tokenizer)
             sync_folder(folder.parent)
         except BaseException:
             remove_collection(folder)

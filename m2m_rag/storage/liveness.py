@@ -38,10 +38,16 @@ class Liveness:
                     self._died_at[row] = commit_no
                     self._any_died = True
                 self._seen = state.commit_no
-            if not self._any_died:
+            expired = snapshot.expired_rows
+            if not self._any_died and not len(expired):
                 return None
             if self._last is None or self._last[0] != state.commit_no:
                 mask = self._died_at[: state.n_rows] > state.commit_no
                 mask.flags.writeable = False
                 self._last = (state.commit_no, mask)
-            return self._last[1]
+            if not len(expired):
+                return self._last[1]
+            mask = self._last[1].copy()
+        mask[expired] = False
+        mask.flags.writeable = False
+        return mask

@@ -55,6 +55,11 @@ def decode_metadata(text: str) -> dict[str, Any]:
     return decoded
 
 
+def decode_value(text: str) -> Any:
+    """Return a list or dictionary that stood within metadata."""
+    return json.loads(text)
+
+
 def check_unicode(text: str, where: str) -> None:
     """Refuse a lone surrogate, which UTF-8 cannot hold."""
     if text.isascii():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,8 +12,9 @@ import numpy as np
 from m2m_rag._types import Condition, RowArray
 from m2m_rag.errors import InvalidFilterError
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile
+from m2m_rag.storage.words import match_of
 
-_COLUMNS = "row, id, text, metadata, alpha, kappa"
+_COLUMNS = "row, id, text, metadata, alpha, kappa, expires_s"
 
 
 class State(NamedTuple):
@@ -28,6 +29,8 @@ class State(NamedTuple):
     n_rows: int
     n_live: int
     dropped: int
+    tokenizer: str | None
+    next_expiry_s: float | None
 
 
 class StoredRecord(NamedTuple):
@@ -39,18 +42,34 @@ class StoredRecord(NamedTuple):
     metadata: str
     alpha: float
     kappa: float | None
+    expires_s: float | None
 
 
 class Snapshot:
-    """One whole commit, read within one transaction of `connection`."""
+    """One whole commit, read within one transaction of `connection`.
+
+    Records that had expired when the snapshot was taken are not in it, though they stay in the
+    catalog until the next write.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         row: Any = connection.execute(
             "SELECT collection, metric, generation, dimension, embedder, commit_no,"
-            " n_rows, n_live, dropped FROM state"
+            " n_rows, n_live, dropped, tokenizer, next_expiry_s FROM state"
         ).fetchone()
         self.state = State(*row)
+        now_s = time.time()
+        expiry_s = self.state.next_expiry_s
+        self._present, self.expired_rows = "1", np.empty(0, dtype=np.int64)
+        if expiry_s is not None and expiry_s <= now_s:
+            self._present = f"(expires_s IS NULL OR expires_s > {now_s!r})"
+            self.expired_rows = self._rows(f"SELECT row FROM records WHERE expires_s <= {now_s!r}")
+
+    @property
+    def n_live(self) -> int:
+        """How many records there are."""
+        return self.state.n_live - len(self.expired_rows)
 
     def layout(self) -> Layout:
         """Return the vector files of this commit."""
@@ -69,57 +88,99 @@ class Snapshot:
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the rows of those ids that exist."""
         found: Any = self._connection.executemany(
-            "SELECT id, row FROM records WHERE id = ?", ((id_,) for id_ in ids)
+            f"SELECT id, row FROM records WHERE id = ? AND {self._present}",
+            ((id_,) for id_ in ids),
         )
         return dict(found)
 
     def rows_where(self, where: Condition) -> RowArray:
         """Return the rows that match, ascending."""
-        rows = self._filtered("SELECT row FROM records", where, " ORDER BY row").fetchall()
-        return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+        try:
+            found = self._connection.execute(
+                f"SELECT row FROM records WHERE {self._present} AND {where.sql} ORDER BY row",
+                where.parameters,
+            ).fetchall()
+        except apsw.SQLError as error:
+            raise InvalidFilterError(
+                f"the filter is too large for one query ({error}). Split it, or use $in."
+            ) from error
+        return _as_rows(found)
 
-    def ids_where(self, where: Condition | None) -> list[str]:
-        """Return the ids that match, in row order."""
-        rows = self._filtered("SELECT id FROM records", where, " ORDER BY row")
-        return [row[0] for row in rows]
+    def changed_since(self, commit_no: int) -> list[tuple[int, int]]:
+        """Return (row, commit) of the rows whose metadata was replaced in place after a commit."""
+        rows: Any = self._connection.execute(
+            "SELECT row, changed FROM records WHERE changed > ?", (commit_no,)
+        ).fetchall()
+        return cast("list[tuple[int, int]]", rows)
 
-    def count_where(self, where: Condition) -> int:
-        """Return how many records match."""
-        found = self._filtered("SELECT count(*) FROM records", where, "").get
-        return int(found)
+    def values(self, two: Condition, first: int, stop: int) -> Iterator[tuple[int, Any, Any]]:
+        """Yield (row, value, value) of the rows of a range, for two expressions."""
+        found: Any = self._connection.execute(
+            f"SELECT row, {two.sql} FROM records WHERE row >= ? AND row < ?",
+            [*two.parameters, first, stop],
+        )
+        yield from found
+
+    def present(self, rows: RowArray) -> RowArray:
+        """Return those of the rows, ascending, that hold a record."""
+        if len(rows) > self.state.n_live // 8:
+            return np.intersect1d(
+                rows, self._rows(f"SELECT row FROM records WHERE {self._present}")
+            )
+        found: Any = self._connection.executemany(
+            f"SELECT row FROM records WHERE row = ? AND {self._present}",
+            ((row,) for row in rows.tolist()),
+        )
+        return _as_rows(list(found))
+
+    def rows_of_words(self, text: str) -> Iterator[tuple[int, float]]:
+        """Yield the rows whose texts hold a word of `text`, with BM25 scores, best first.
+
+        Empty when the collection has no full-text index, or `text` no words.
+        """
+        tokenizer = self.state.tokenizer
+        match = None if tokenizer is None else match_of(self._connection, tokenizer, text)
+        if match is not None:
+            found: Any = self._connection.execute(
+                "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid", (match,)
+            )
+            yield from found
+
+    def ids(self, rows: RowArray | None = None) -> list[str]:
+        """Return the ids of rows that hold records, or of all, in row order."""
+        if rows is None:
+            found = self._connection.execute(
+                f"SELECT id FROM records WHERE {self._present} ORDER BY row"
+            )
+        else:
+            found = self._connection.executemany(
+                "SELECT id FROM records WHERE row = ?", ((row,) for row in rows.tolist())
+            )
+        return [str(row[0]) for row in found]
 
     def records(self, rows: Sequence[int] | RowArray) -> dict[int, StoredRecord]:
         """Return the records of those rows, by row."""
         found = self._connection.executemany(
-            f"SELECT {_COLUMNS} FROM records WHERE row = ?", ((int(row),) for row in rows)
+            f"SELECT {_COLUMNS} FROM records WHERE row = ? AND {self._present}",
+            ((int(row),) for row in rows),
         )
         return {row[0]: StoredRecord(*row) for row in found}
 
-    def records_where(
-        self, where: Condition | None, limit: int | None = None, offset: int = 0
-    ) -> Iterator[StoredRecord]:
-        """Yield the records that match, in row order."""
-        tail = f" ORDER BY row LIMIT {-1 if limit is None else limit:d} OFFSET {offset:d}"
-        for row in self._filtered(f"SELECT {_COLUMNS} FROM records", where, tail):
+    def all_records(self, limit: int | None = None, offset: int = 0) -> Iterator[StoredRecord]:
+        """Yield all records, or a part of them, in row order."""
+        for row in self._connection.execute(
+            f"SELECT {_COLUMNS} FROM records WHERE {self._present} ORDER BY row LIMIT ? OFFSET ?",
+            (-1 if limit is None else limit, offset),
+        ):
             yield StoredRecord(*row)
 
     def rows_of_texts(self, hashes: Sequence[int]) -> list[tuple[str, int]]:
         """Return (text, row) of the records whose text has one of the hashes."""
         found: Any = self._connection.executemany(
-            "SELECT text, row FROM records WHERE text_hash = ?", ((hash_,) for hash_ in hashes)
+            f"SELECT text, row FROM records WHERE text_hash = ? AND {self._present}",
+            ((hash_,) for hash_ in hashes),
         )
         return list(found)
-
-    def distinct(self, key: str, where: Condition | None) -> list[Any]:
-        """Return the distinct values of a top-level metadata key, null and absent left out."""
-        label = "$." + json.dumps(key, ensure_ascii=False)
-        condition, parameters = where or Condition("1", [])
-        rows = self._connection.execute(
-            "SELECT DISTINCT metadata -> ? AS found FROM records"
-            f" WHERE found <> 'null' AND {condition} ORDER BY found",
-            [label, *parameters],
-        )
-        return [json.loads(row[0]) for row in rows]
 
     def _checksums(self, file: int, first: int, last: int) -> dict[int, Block]:
         rows = self._connection.execute(
@@ -129,12 +190,9 @@ class Snapshot:
         )
         return {row[1]: Block(*row) for row in rows}
 
-    def _filtered(self, select: str, where: Condition | None, tail: str) -> apsw.Cursor:
-        if where is None:
-            return self._connection.execute(select + tail)
-        try:
-            return self._connection.execute(f"{select} WHERE {where.sql}{tail}", where.parameters)
-        except apsw.SQLError as error:
-            raise InvalidFilterError(
-                f"the filter is too large for one query ({error}). Split it, or use $in."
-            ) from error
+    def _rows(self, select: str) -> RowArray:
+        return _as_rows(self._connection.execute(select).fetchall())
+
+
+def _as_rows(found: list[Any]) -> RowArray:
+    return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))

@@ -18,6 +18,7 @@ class NewRecord(NamedTuple):
     metadata: str
     alpha: float
     kappa: float | None
+    expires_s: float | None
 
 
 class Transaction(Snapshot):
@@ -32,19 +33,34 @@ class Transaction(Snapshot):
         """Insert records at the next free rows; their vectors are appended by the caller."""
         first = self.state.n_rows
         self._connection.executemany(
-            "INSERT INTO records(row, id, text, text_hash, metadata, alpha, kappa)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO records(row, id, text, text_hash, metadata, alpha, kappa, expires_s)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             ((first + i, *record) for i, record in enumerate(records)),
         )
+        if self.state.tokenizer is not None:
+            self._connection.executemany(
+                "INSERT INTO words(rowid, text) VALUES (?, ?)",
+                ((first + i, record.text) for i, record in enumerate(records) if record.text),
+            )
+        expiries_s = [r.expires_s for r in records if r.expires_s is not None]
+        if self.state.next_expiry_s is not None:
+            expiries_s.append(self.state.next_expiry_s)
         self.state = self.state._replace(
             n_rows=first + len(records),
             n_live=self.state.n_live + len(records),
             dimension=dimension,
+            next_expiry_s=min(expiries_s, default=None),
         )
 
     def delete(self, rows: Iterable[int]) -> int:
         """Delete the records of those rows, which must be live; return how many."""
         bound = [(int(row), self.commit_no) for row in rows]
+        if self.state.tokenizer is not None:
+            self._connection.executemany(
+                "INSERT INTO words(words, rowid, text) SELECT 'delete', row, text FROM records"
+                " WHERE row = ? AND text <> ''",
+                ((row,) for row, _ in bound),
+            )
         self._connection.executemany(
             "DELETE FROM records WHERE row = ?", ((row,) for row, _ in bound)
         )
@@ -52,9 +68,19 @@ class Transaction(Snapshot):
         self.state = self.state._replace(n_live=self.state.n_live - len(bound))
         return len(bound)
 
+    def delete_expired(self) -> None:
+        """Delete the records that have expired: the first thing in every transaction."""
+        if len(self.expired_rows):
+            self.delete(self.expired_rows.tolist())
+            self._present, self.expired_rows = "1", self.expired_rows[:0]
+            next_s = self._connection.execute("SELECT min(expires_s) FROM records").get
+            self.state = self.state._replace(next_expiry_s=next_s)
+
     def set_metadata(self, changes: Iterable[tuple[str, int]]) -> None:
         """Replace the metadata (JSON text) of rows."""
-        self._connection.executemany("UPDATE records SET metadata = ? WHERE row = ?", changes)
+        self._connection.executemany(
+            f"UPDATE records SET metadata = ?, changed = {self.commit_no:d} WHERE row = ?", changes
+        )
 
     def set_embedder(self, fingerprint: str) -> None:
         """Note which embedder fills the collection."""
@@ -81,7 +107,7 @@ class Transaction(Snapshot):
         state = self.state
         self._connection.execute(
             "UPDATE state SET dimension = ?, embedder = ?, commit_no = ?, n_rows = ?,"
-            " n_live = ?, dropped = ?",
+            " n_live = ?, dropped = ?, next_expiry_s = ?",
             (
                 state.dimension,
                 state.embedder,
@@ -89,5 +115,6 @@ class Transaction(Snapshot):
                 state.n_rows,
                 state.n_live,
                 state.dropped,
+                state.next_expiry_s,
             ),
         ).fetchall()

@@ -33,7 +33,8 @@ def answers(path):
     with Database(path) as database:
         collection = database.open("c")
         records = [record[:4] for record in collection.get()]
-        return records, collection.search(np.ones(8), 50), collection.ids({"i": {"$lt": 30}})
+        words = [hit.id for hit in collection.search(text="number 7", k=500)]
+        return records, words, collection.search(np.ones(8), 50), collection.ids({"i": {"$lt": 30}})
 
 
 @pytest.mark.parametrize("pattern", ["database.sqlite", "catalog.sqlite", "*.f32"])
