@@ -1,5 +1,7 @@
 # make demo   create .venv, install, run the main job
 # make test   the same for lint, types and tests
+# make faults the fault programme at its large size (an hour); writes benchmarks/faults.json and .md
+# make soak   two hours of load with a kill every 30 seconds
 # Running either again installs nothing twice. PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
@@ -9,13 +11,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 DECLARED := pyproject.toml constraints.txt integrations/langchain/pyproject.toml \
 	integrations/llama_index/pyproject.toml
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults soak lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/m2m demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.dev
+	M2M_FAULTS=large $(BIN)/python -m pytest tests/faults
+
+soak: $(VENV)/.dev
+	M2M_FAULTS=large M2M_SOAK_S=7200 $(BIN)/python -m pytest tests/faults/test_soak.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -78,13 +78,12 @@ class Handle(Closing):
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
         self._check_open()
-        self._database._begin_write()
-        store = self._parts.store
         try:
             with (
                 self._explained(),
+                self._database._writing(),
                 self._parts.write_lock,
-                store.catalog.transaction() as transaction,
+                self._parts.store.catalog.transaction() as transaction,
             ):
                 self._check_present(transaction)
                 yield transaction

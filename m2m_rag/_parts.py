@@ -1,4 +1,4 @@
-"""What the handles of one collection share: its stored parts, its columns and its index."""
+"""What the handles of one collection share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from m2m_rag._columns import Columns
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._indexing import Indexer
+from m2m_rag._types import Metric
+from m2m_rag.compute import get_backend
 from m2m_rag.compute.base import ComputeBackend
+from m2m_rag.config import compute_backend
 from m2m_rag.storage.store import CollectionStore
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the handles of one collection share."""
+    """An open collection: what is stored, its metadata in columns, its index and what computes, and who may write."""
 
     store: CollectionStore
     columns: Columns
@@ -25,3 +28,10 @@ class Parts:
         """Stop the index's thread, then close what is stored."""
         self.indexer.close()
         self.store.close()
+
+
+def make_parts(store: CollectionStore, metric: Metric, may_write: bool) -> Parts:
+    """Return the parts around an open store."""
+    backend = get_backend(compute_backend())
+    indexer = Indexer(store, backend, metric, may_write)
+    return Parts(store, Columns(), indexer, backend, ForkSafeLock())

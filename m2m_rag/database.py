@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
 from m2m_rag._closing import Closing
-from m2m_rag._columns import Columns
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag._indexing import Indexer
-from m2m_rag._parts import Parts
+from m2m_rag._parts import Parts, make_parts
 from m2m_rag._types import METRICS, Metric
 from m2m_rag.collection import Collection
-from m2m_rag.compute import get_backend
-from m2m_rag.config import LIMITS, compute_backend
+from m2m_rag.config import LIMITS
 from m2m_rag.errors import (
     ClosedError,
     CollectionExistsError,
@@ -22,6 +22,8 @@ from m2m_rag.errors import (
     FormatError,
     InvalidInputError,
     ReadOnlyError,
+    StorageError,
+    SyncError,
     did_you_mean,
 )
 from m2m_rag.filters.sql import SQL_FUNCTIONS
@@ -39,6 +41,7 @@ from m2m_rag.storage.registry import Registry
 from m2m_rag.storage.store import CollectionStore
 from m2m_rag.storage.words import TOKENIZERS
 
+_log = logging.getLogger(__name__)
 _IN_MEMORY = Path(os.devnull)
 """Stands for "no folder" in the constructor; compared by identity, so no path given equals it."""
 
@@ -197,12 +200,18 @@ class Database(Closing):
         self._check_open()
         with self._lock:
             parts = self._parts_of(name)
-            self._begin_write()
             folder = parts.store.folder
             key = name if folder is None else folder.name
-            with parts.write_lock, parts.store.catalog.transaction() as transaction:
-                transaction.set_dropped()
-                self._registry.remove(name, key)  # The moment at which it is dropped.
+            removed = False
+            try:
+                with self._writing(), parts.write_lock, parts.store.catalog.transaction() as writes:
+                    writes.set_dropped()
+                    self._registry.remove(name, key)  # The moment at which it is dropped.
+                    removed = True
+            except StorageError as error:
+                if not removed:
+                    raise
+                _log.warning("%s was dropped, but open readers are not told: %s", name, error)
             del self._parts[key]
             if folder is not None:
                 parts.close()
@@ -243,6 +252,17 @@ class Database(Closing):
                 self._writer.release()
                 self._check_open()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write; once the system fails to put a write on disk, the database takes no more."""
+        self._begin_write()
+        try:
+            yield
+        except SyncError as error:
+            if self._writer is not None:
+                self._writer.stop(error)
+            raise
+
     def _holds(self, name: str, store: CollectionStore) -> bool:
         """Tell whether the collection `name` is still the one in `store`."""
         found = self._registry.folder_of(name)
@@ -252,17 +272,24 @@ class Database(Closing):
         self, name: str, dimension: int | None, metric: Metric, tokenizer: str | None
     ) -> bool:
         """Create a collection; return False when another handle took the name meanwhile."""
-        self._begin_write()
-        if self._path is None:
-            store = CollectionStore(None, SQL_FUNCTIONS)
-            store.catalog.initialise(metric, dimension, tokenizer)
-            self._parts[name] = self._make_parts(store, metric)
-            return self._registry.add(name, name)
-        folder = make_collection(self._path, metric, dimension, tokenizer)
-        added = self._registry.add(name, folder)
-        if not added:
-            remove_collection(self._path / COLLECTIONS_FOLDER / folder)
-        return added
+        with self._writing():
+            if self._path is None:
+                store = CollectionStore(None, SQL_FUNCTIONS)
+                store.catalog.initialise(metric, dimension, tokenizer)
+                self._parts[name] = make_parts(store, metric, not self._read_only)
+                return self._registry.add(name, name)
+            folder = make_collection(self._path, metric, dimension, tokenizer)
+            parts = self._parts_in(folder)  # What opening needs must work before the name counts.
+            added = False
+            try:
+                added = self._registry.add(name, folder)
+            finally:
+                if not added:
+                    del self._parts[folder]
+                    parts.close()
+            if not added:
+                remove_collection(self._path / COLLECTIONS_FOLDER / folder)
+            return added
 
     def _open(self, name: str) -> Collection:
         return Collection(self, name, self._parts_of(name))
@@ -275,6 +302,9 @@ class Database(Closing):
                 f"there is no collection {name!r} in {self!r}.{did_you_mean(name, names)} "
                 f"It holds: {', '.join(names) or 'none'}. Make one with create({name!r})."
             )
+        return self._parts_in(folder_name)
+
+    def _parts_in(self, folder_name: str) -> Parts:
         parts = self._parts.get(folder_name)
         if parts is None:
             self._forget_dropped()
@@ -283,7 +313,7 @@ class Database(Closing):
             try:
                 with store.catalog.snapshot() as snapshot:
                     metric = cast(Metric, snapshot.state.metric)
-                parts = self._parts[folder_name] = self._make_parts(store, metric)
+                parts = self._parts[folder_name] = make_parts(store, metric, not self._read_only)
             except BaseException:
                 store.close()
                 raise
@@ -295,11 +325,6 @@ class Database(Closing):
             if parts.store.folder is not None and not parts.store.folder.exists():
                 del self._parts[key]
                 parts.close()
-
-    def _make_parts(self, store: CollectionStore, metric: Metric) -> Parts:
-        backend = get_backend(compute_backend())
-        indexer = Indexer(store, backend, metric, not self._read_only)
-        return Parts(store, Columns(), indexer, backend, ForkSafeLock())
 
     def _check_open(self) -> None:
         if self._closed:

@@ -19,8 +19,9 @@
      └─ StorageError (OSError)
          ├─ CorruptError                      stored bytes are damaged
          ├─ FormatError                       not ours, or of a newer version
+         ├─ SyncError                         the system did not put a write on disk
          ├─ WriterLockedError                 another process writes
-         └─ ReadOnlyError                     opened for reading only
+         └─ ReadOnlyError                     may only be read
 
 Each is also the fitting built-in, so code that catches ``ValueError`` keeps working. A message
 says what is wrong, what was given, what was expected and what to do next. When a call raises,
@@ -105,12 +106,19 @@ class FormatError(StorageError):
     """The files are not an m2m_rag database, or of a newer version."""
 
 
+class SyncError(StorageError):
+    """The system could not put a write on disk: no more is written until the database is reopened.
+
+    What was acknowledged before is there; of the write that failed, all or nothing.
+    """
+
+
 class WriterLockedError(StorageError):
     """Another process holds the database's writer lock."""
 
 
 class ReadOnlyError(StorageError):
-    """A write was asked of a database that was opened for reading only."""
+    """A write was asked of what may only be read: opened so, refused by the system, or unsynced."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError
+from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError, SyncError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class _UnsyncedError(OSError):
+    """A sync failed: what was written may or may not reach the disk."""
 
 
 @contextmanager
@@ -24,6 +28,11 @@ def os_errors(path: Path) -> Iterator[Path]:
         raise
     except FileNotFoundError as error:
         raise CorruptError(f"{path} is missing ({error}). Restore a backup.") from error
+    except _UnsyncedError as error:
+        raise SyncError(
+            f"{path}: the system could not put a write on disk ({error}). The write was undone; "
+            "close the database, look at the disk, and open the database again."
+        ) from error
     except OSError as error:
         if error.errno in _FULL:
             raise StorageError(f"{path}: the disk is full ({error}).") from error
@@ -39,27 +48,33 @@ def private_file(path: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Flush a file's content and size to disk."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync_path(path, os.O_RDWR)
 
 
 def sync_folder(path: Path) -> None:
     """Flush a folder's entries to disk (Windows does so with the files' own metadata)."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if sys.platform != "win32":
+        _sync_path(path, os.O_RDONLY)
 
 
 def sync_data(descriptor: int) -> None:
     """Flush what was written through `descriptor`, with the size that reading it needs."""
     if sys.platform in ("win32", "darwin"):
-        os.fsync(descriptor)
+        _sync(os.fsync, descriptor)
     else:
-        os.fdatasync(descriptor)
+        _sync(os.fdatasync, descriptor)
+
+
+def _sync_path(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        _sync(os.fsync, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(call: Callable[[int], None], descriptor: int) -> None:
+    try:
+        call(descriptor)
+    except OSError as error:
+        raise _UnsyncedError(error.errno, error.strerror) from error

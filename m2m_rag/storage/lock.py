@@ -17,7 +17,7 @@ from pathlib import Path
 import filelock
 
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag.errors import WriterLockedError
+from m2m_rag.errors import ReadOnlyError, SyncError, WriterLockedError
 from m2m_rag.storage.files import os_errors, private_file
 
 LOCK_FILE = "LOCK"
@@ -33,6 +33,8 @@ class _Held:
     lock: filelock.BaseFileLock
     pid: int = field(default_factory=os.getpid)
     users: int = 0
+    failure: SyncError | None = None
+    """Why nothing more may be written until every handle was closed."""
 
 
 _held: dict[Path, _Held] = {}
@@ -55,6 +57,8 @@ class WriterLock:
         ------
         WriterLockedError
             Another process holds it.
+        ReadOnlyError
+            `stop` was called.
         """
         deadline = time.monotonic() + self._timeout_s
         while not self.try_acquire():
@@ -65,6 +69,23 @@ class WriterLock:
                     "Database(path, lock_timeout_s=...)."
                 )
             time.sleep(POLL_S)
+        failure = _held[self._folder].failure
+        if failure is not None:
+            raise ReadOnlyError(
+                f"database {self._folder} takes no more writes, because one could not be put on "
+                f"disk ({failure}). What was acknowledged is there. Close the database and open "
+                "it again."
+            )
+
+    def stop(self, failure: SyncError) -> None:
+        """Refuse to write from now on, until the last handle has released the lock.
+
+        After a failed sync the system may have dropped the written pages and call the next sync a
+        success, so nothing that is written then could be acknowledged.
+        """
+        with _guard:
+            if self._pid == os.getpid():
+                _held[self._folder].failure = failure
 
     def try_acquire(self) -> bool:
         """Take the lock, or keep it, when no other process holds it; return whether it is ours."""

@@ -22,13 +22,21 @@ import apsw
 import apsw.sqlite_extra
 
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag.errors import ClosedError, CorruptError, FormatError, ReadOnlyError, StorageError
+from m2m_rag.errors import (
+    ClosedError,
+    CorruptError,
+    FormatError,
+    ReadOnlyError,
+    StorageError,
+    SyncError,
+)
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
 
 SqlFunctions: TypeAlias = Mapping[str, Callable[..., Any]]
 NO_FUNCTIONS: SqlFunctions = MappingProxyType({})
 BUSY_TIMEOUT_S = 30.0
 _VFS = "cksmvfs"
+_SYNC_FAILURES = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 _load_lock = ForkSafeLock()
 
 
@@ -109,8 +117,14 @@ def translated(path: Path | None) -> Iterator[None]:
     except apsw.NotADBError as error:
         raise FormatError(f"{where} is not a database file of m2m_rag ({error}).") from error
     except apsw.IOError as error:
-        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+        kind = getattr(error, "extendedresult", 0)
+        if kind == apsw.SQLITE_IOERR_DATA:
             raise _corrupt(where, error) from error
+        if kind in _SYNC_FAILURES:
+            raise SyncError(
+                f"{where}: the system could not put a write on disk ({error}). The write was "
+                "undone; close the database, look at the disk, and open the database again."
+            ) from error
         raise StorageError(f"{where}: reading or writing failed ({error}).") from error
     except apsw.ReadOnlyError as error:
         raise ReadOnlyError(

@@ -1,82 +1,73 @@
-"""kill -9 at random moments: nothing acknowledged is lost, no batch is half there."""
+"""F1, F2: kill -9 at random moments: nothing acknowledged is lost, no batch is half there."""
 
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
-from collections import defaultdict
-from pathlib import Path
 
-import pytest
+import fault_load
+from fault_sizes import size
 
-from m2m_rag import Database
-
-WRITER = Path(__file__).parents[1] / "support" / "writer.py"
-N_KILLS = 20
 SEED = 2024
+N_KILLS = size(50, 1000)
+N_RECOVERIES = size(20, 200)
+LONGEST_S = 0.5
+"""Longest life of a writer past its first acknowledgement."""
+LONGEST_OPENING_S = 0.1
+"""Somewhat more than recovering and reading it all takes."""
+KILLS_OF_ONE_DATABASE = 25
 
 
-def killed_writer(path, seed, delay_s):
-    """Run the writer, kill it `delay_s` after its first acknowledgement, return what it said."""
-    process = subprocess.Popen(
-        [sys.executable, str(WRITER), str(path), str(seed)], stdout=subprocess.PIPE, text=True
-    )
-    said = [process.stdout.readline()]
-    time.sleep(delay_s)
-    process.kill()
-    said += process.stdout.readlines()
-    process.stdout.close()
-    assert process.wait() == -9
-    return [int(line) for line in said if line.endswith("\n")]
+def killed(zygote, path, seed, first):
+    """Run steps, kill them at a random moment, and return how many were acknowledged."""
+    child = zygote.start("fault_load:run", str(path), seed, first, 100_000)
+    said = [child.line()]
+    time.sleep(random.uniform(0.0, LONGEST_S))
+    child.kill()
+    said += child.lines()
+    assert child.status == -9, said[-3:]
+    assert [int(line) for line in said] == list(range(first, first + len(said)))
+    return len(said)
 
 
-def check(path, stored, acknowledged):
-    """Compare the collection with the acknowledgements of all rounds so far."""
-    with Database(path) as database:
-        collection = database.open("c")
-        found = defaultdict(dict)
-        records = collection.get(include_vectors=True)
-        for record in records:
-            batch, i = record.metadata["batch"], record.metadata["i"]
-            assert record.id == f"{batch}-{i}"
-            assert record.text == f"text {i} of batch {batch}"
-            assert record.vector.tolist() == [batch, i, batch * i % 1000]
-            found[batch][i] = record.metadata["n"]
-        for batch, rows in found.items():
-            assert sorted(rows) == list(range(next(iter(rows.values())))), f"half of batch {batch}"
-        assert len(records) == len({record.id for record in records}) == collection.count()
-        for batch in acknowledged:
-            if batch > 0:
-                stored.add(batch)
-            else:
-                stored.discard(-batch)
-        unacknowledged = set(found) - stored
-        missing = stored - set(found)
-        assert len(unacknowledged) <= 1, "at most the batch in flight is there unasked"
-        assert len(missing) <= 1, "at most the delete in flight has happened unasked"
-        if missing:
-            assert max(stored | set(found)) % 3 == 0, (
-                f"batch {missing} was acknowledged and is gone"
-            )
-        stored.clear()
-        stored.update(found)
-        probe = random.choice(records)
-        assert collection.search(probe.vector, 1)[0].score == pytest.approx(1.0)
-        collection.upsert([[0.5, 0.5, 0.5]], ids=["probe"])
-        assert collection.delete(["probe"]) == 1
-    return len(records)
-
-
-def test_nothing_acknowledged_is_lost(tmp_path):
-    print(f"seed {SEED}")
+def test_kill_at_random_moments(zygote, tmp_path, fault_table):
     random.seed(SEED)
-    stored: set[int] = set()
-    n_acknowledged = 0
+    n_acknowledged = n_in_flight = 0
+    slowest_s = 0.0
     for trial in range(N_KILLS):
-        acknowledged = killed_writer(tmp_path / "db", SEED + trial, random.uniform(0.0, 0.4))
-        n_acknowledged += len(acknowledged)
-        n_records = check(tmp_path / "db", stored, acknowledged)
-    print(f"{N_KILLS} kills, {n_acknowledged} acknowledgements, {n_records} records at the end")
+        if trial % KILLS_OF_ONE_DATABASE == 0:
+            path, seed, first, state = tmp_path / str(trial), SEED + trial, 0, {}
+        n = killed(zygote, path, seed, first)
+        states = fault_load.states(seed, first, n + 1, state)
+        begin = time.perf_counter()
+        found = fault_load.check(path, states[-2:])
+        slowest_s = max(slowest_s, time.perf_counter() - begin)
+        state, first = states[n + found], first + n + found
+        n_acknowledged += n
+        n_in_flight += found
+    fault_table.add(
+        "F1", "kill -9 of a writer", N_KILLS, SEED,
+        lost=0, torn=0, wrong=0, acknowledged=n_acknowledged, stored_unasked=n_in_flight,
+    )  # fmt: skip
     assert n_acknowledged > N_KILLS
+
+
+def test_kill_while_opening_and_recovering(zygote, tmp_path, fault_table):
+    random.seed(SEED)
+    n_kills = n_late = 0
+    for trial in range(N_RECOVERIES):
+        path, seed = tmp_path / str(trial), SEED + trial
+        n = killed(zygote, path, seed, 0)
+        state = fault_load.states(seed, 0, n + 1, {})[-2:]
+        for _ in range(random.randint(1, 5)):
+            child = zygote.start("fault_load:recover", str(path))
+            time.sleep(random.uniform(0.0, LONGEST_OPENING_S))
+            child.kill()
+            n_late += "recovered" in child.lines()
+            n_kills += 1
+        fault_load.check(path, state)
+    fault_table.add(
+        "F2", "kill -9 while opening after a kill", n_kills, SEED,
+        lost=0, torn=0, wrong=0, killed_before_open=n_kills - n_late,
+    )  # fmt: skip
+    assert n_kills > n_late

@@ -1,0 +1,12 @@
+"""How large the fault programme runs: ``M2M_FAULTS=large`` (``make faults``), or the size for CI."""
+
+from __future__ import annotations
+
+import os
+
+LARGE = os.environ.get("M2M_FAULTS") == "large"
+
+
+def size(ci: int, large: int) -> int:
+    """Return how many cases to try."""
+    return large if LARGE else ci
