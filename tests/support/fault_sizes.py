@@ -1,4 +1,4 @@
-"""How large the fault programme runs: ``M2M_FAULTS=large`` (``make faults``), or the size for CI."""
+"""How large the fault programme runs: for CI, or ``M2M_FAULTS=large`` (``make faults``)."""
 
 from __future__ import annotations
 
