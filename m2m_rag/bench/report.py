@@ -7,17 +7,17 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import m2m_rag
-from m2m_rag.bench.base import Method
+from m2m_rag.bench.store.table import as_text as store_as_text
 from m2m_rag.errors import FormatError, InvalidInputError
 
 FORMAT = 1
-KINDS = ("ann", "scaling")
-LIBRARIES = ("numpy", "numba", "llvmlite")
+KINDS = ("ann", "scaling", "store")
+LIBRARIES = ("numpy", "numba", "llvmlite", "apsw")
 CLOCK_NAMES = {
     "qps_cpu": "a CPU-second",
     "qps_wall": "a second",
@@ -26,9 +26,9 @@ CLOCK_NAMES = {
 }
 
 
-def head(kind: str, methods: Sequence[Method], n_threads: int) -> dict[str, Any]:
-    """Return what every report begins with: format, date, machine, versions."""
-    names = {*LIBRARIES, *(method.distribution for method in methods if method.distribution)}
+def head(kind: str, distributions: Iterable[str | None], n_threads: int) -> dict[str, Any]:
+    """Return what every report begins with: format, date, machine, the libraries' versions."""
+    names = {*LIBRARIES, *(name for name in distributions if name)}
     versions = {name: importlib.metadata.version(name) for name in sorted(names - {"m2m-rag"})}
     return {
         "format": FORMAT,
@@ -72,8 +72,8 @@ def read(path: Path) -> dict[str, Any]:
     known = isinstance(report, dict) and report.get("format") == FORMAT
     if not known or report.get("kind") not in KINDS:
         raise FormatError(
-            f"{path} is not a report of format {FORMAT}; `m2m bench ann` and `m2m bench scaling` "
-            "write them"
+            f"{path} is not a report of format {FORMAT}; `m2m bench ann`, `m2m bench scaling` and "
+            "`m2m bench store` write them"
         )
     return dict(report)
 
@@ -88,6 +88,8 @@ def as_text(report: dict[str, Any]) -> str:
         f"{report['cpu']}, {report['date']}",
         "",
     ]
+    if report["kind"] == "store":
+        return "\n".join([*lines, *store_as_text(report)])
     if report["kind"] == "scaling":
         return "\n".join(lines + _table(SCALING_COLUMNS, report["rows"]))
     if report["missing"]:

@@ -101,7 +101,7 @@ def run_ann(options: AnnOptions, say: Say) -> dict[str, Any]:
     if options.with_batch:
         clocks += ["batch_qps_cpu", "batch_qps_wall"]
     return {
-        **head("ann", methods, options.n_threads),
+        **head("ann", [method.distribution for method in methods], options.n_threads),
         "data": _described(data),
         "k": options.k,
         "n_rounds": options.n_rounds,
@@ -127,7 +127,7 @@ def run_scaling(sizes: Sequence[int], dimension: int, options: Options, say: Say
         samples = _measure(methods, data, options, with_batch=False, say=say)
         rows.append(_scaling_row(samples, n))
     return {
-        **head("scaling", methods, options.n_threads),
+        **head("scaling", [method.distribution for method in methods], options.n_threads),
         "data": {"name": "synthetic", "d": dimension, "metric": "ip", "seed": options.seed},
         "k": options.k,
         "n_rounds": options.n_rounds,

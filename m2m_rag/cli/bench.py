@@ -32,6 +32,7 @@ KOption = Annotated[int, typer.Option("-k", "--k", help="How many rows an answer
 QueriesOption = Annotated[int, typer.Option("--n-queries", help="At most so many queries.")]
 SeedOption = Annotated[int, typer.Option(help="The seed of synthetic data.")]
 PEERS = "faiss-hnsw,faiss-ivfpqfs,hnswlib,usearch,scann,svs,linear"
+STORE_PEERS = "chroma,lancedb,lancedb-flat,qdrant"
 
 
 @bench_app.command("ann")
@@ -100,10 +101,62 @@ def scaling_command(
     _run(out, threads, run_scaling, _numbers(sizes), dimension, options)
 
 
+@bench_app.command("store")
+@reported
+def store_command(
+    out: OutOption,
+    data: Annotated[
+        Path,
+        typer.Option(help="A folder with base_f16.npy, query_f16.npy and corpus.jsonl.gz."),
+    ],
+    peers: Annotated[
+        str, typer.Option(help="Whom to measure beside us, with commas.")
+    ] = STORE_PEERS,
+    rows: Annotated[
+        int | None, typer.Option("--rows", help="Only so many records of --data.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(help="How often each store is filled, asked and changed, in turns.")
+    ] = 3,
+    n_queries: Annotated[
+        int, typer.Option("--n-queries", help="At most so many queries; a slow store answers less.")
+    ] = 200,
+    adds: Annotated[
+        int, typer.Option("--adds", help="Records added one a call; 0 leaves that out.")
+    ] = 200,
+    keys: Annotated[
+        str, typer.Option(help="Metadata keys to choose filters from, with commas; by default all.")
+    ] = "",
+    batch: Annotated[int, typer.Option("--batch", help="Records a call.")] = 1000,
+    threads: ThreadsOption = 1,
+    k: KOption = 10,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out peers that are not installed.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the stores are made, for a while: what is durable costs what that disk "
+            "costs. By default beside --out."
+        ),
+    ] = None,
+) -> None:
+    """Measure a store beside others: fill, search with filters, reopen, delete, memory, disk."""
+    from m2m_rag.bench.report import check_writable
+    from m2m_rag.bench.store.run import StoreOptions, run_store
+
+    check_writable(out)
+    options = StoreOptions(
+        data, _names(peers), rows, n_queries, rounds, adds, _names(keys), k, threads, batch,
+        skip_missing, folder or out.resolve().parent,
+    )  # fmt: skip
+    _finish(out, run_store(options, say))
+
+
 @bench_app.command("charts")
 @reported
 def charts_command(
-    reports: Annotated[list[Path], typer.Argument(help="JSON files of ann and scaling.")],
+    reports: Annotated[list[Path], typer.Argument(help="JSON files of ann, scaling and store.")],
     out_dir: Annotated[Path, typer.Option("--out-dir", help="The folder for the PNG files.")],
 ) -> None:
     """Draw what the reports hold."""
@@ -120,10 +173,15 @@ def say(line: str) -> None:
 
 def _run(out: Path, threads: int, function: Callable[..., dict[str, Any]], *args: object) -> None:
     from m2m_rag.bench.process import in_fresh_process
-    from m2m_rag.bench.report import as_text, check_writable, write
+    from m2m_rag.bench.report import check_writable
 
     check_writable(out)
-    found = in_fresh_process(threads, function, *args, say=say)
+    _finish(out, in_fresh_process(threads, function, *args, say=say))
+
+
+def _finish(out: Path, found: dict[str, Any]) -> None:
+    from m2m_rag.bench.report import as_text, write
+
     write(out, found)
     console.print(as_text(found), markup=False, soft_wrap=True)
     console.print(f"\nwritten to {out}", markup=False, soft_wrap=True)
