@@ -65,7 +65,8 @@ DRAWN = {("cli", "bench")}
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 OPTIONAL = {
     "torch", "sentence_transformers", "pypdf", "semantic_text_splitter", "ray", "vulkan",
-    "faiss", "hnswlib", "usearch", "scann", "svs", "matplotlib",
+    "faiss", "hnswlib", "usearch", "scann", "svs", "matplotlib", "chromadb", "lancedb", "pyarrow",
+    "qdrant_client",
 }  # fmt: skip
 FRAMEWORKS = {"langchain", "langchain_core", "llama_index", "langchain_m2m", "typer", "rich"}
 

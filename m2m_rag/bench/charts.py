@@ -11,22 +11,17 @@ import numpy as np
 from m2m_rag._optional import require
 from m2m_rag.bench import report as reports
 from m2m_rag.bench.curves import Clock, frontier, points_of
+from m2m_rag.bench.looks import OUR_COLOR, Report, label, look
 from m2m_rag.bench.registry import METHODS, OURS
+from m2m_rag.bench.store.charts import costs, latency
 from m2m_rag.errors import InvalidInputError
 
-OUR_COLOR = "#d62728"
-COLORS = (
-    "#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#17becf", "#bcbd22", "#e377c2",
-    "#7f7f7f", "#393b79",
-)  # fmt: skip
-MARKERS = "osD^v<>PX*"
 LATENCY_RECALL = 0.95
 SHOWN_RECALL = 0.8
 """Curves of recall begin here, unless ours lies below."""
 SIZE = (9.0, 5.6)
 DPI = 130
 
-Report = dict[str, Any]
 Draw = Callable[[Any, Report], None]
 
 
@@ -64,6 +59,8 @@ def draw(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def _charts(report: Report) -> dict[str, Draw]:
+    if report["kind"] == "store":
+        return {"latency": latency, "costs": costs}
     if report["kind"] == "scaling":
         return {"qps": _scaling_qps, "build": _scaling_build}
     charts: dict[str, Draw] = {"recall_qps": _recall_qps}
@@ -74,12 +71,12 @@ def _charts(report: Report) -> dict[str, Draw]:
 
 def _recall_qps(axes: Any, report: Report) -> None:
     _curves(axes, report, "qps_cpu")
-    _label(axes, report, "Recall against speed, one query a call")
+    label(axes, report, "Recall against speed, one query a call")
 
 
 def _recall_qps_batch(axes: Any, report: Report) -> None:
     _curves(axes, report, "batch_qps_cpu")
-    _label(axes, report, "Recall against speed, all queries in one call")
+    label(axes, report, "Recall against speed, all queries in one call")
 
 
 def _curves(axes: Any, report: Report, clock: Clock) -> None:
@@ -117,7 +114,7 @@ def _build(axes: Any, report: Report) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("CPU-seconds to build")
-    _label(axes, report, "Build time")
+    label(axes, report, "Build time")
 
 
 def _memory(axes: Any, report: Report) -> None:
@@ -136,7 +133,7 @@ def _memory(axes: Any, report: Report) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("bytes a row: the index (full colour), its vectors (pale)")
     unknown = [name for name in _methods(report) if name not in sizes]
-    _label(axes, report, "Memory" + (f" (unknown: {', '.join(unknown)})" if unknown else ""))
+    label(axes, report, "Memory" + (f" (unknown: {', '.join(unknown)})" if unknown else ""))
 
 
 def _latency(axes: Any, report: Report) -> None:
@@ -162,7 +159,7 @@ def _latency(axes: Any, report: Report) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("µs a query, wall time (log)")
     axes.set_xlabel("bars, left to right: 50th, 95th, 99th percentile")
-    _label(axes, report, f"Latency at the setting nearest recall {LATENCY_RECALL}")
+    label(axes, report, f"Latency at the setting nearest recall {LATENCY_RECALL}")
 
 
 def _scaling_qps(axes: Any, report: Report) -> None:
@@ -186,7 +183,7 @@ def _scaling_qps(axes: Any, report: Report) -> None:
     _size_axis(axes, rows)
     axes.set_ylabel("queries per CPU-second (log)")
     axes.legend(frameon=False)
-    _label(axes, report, f"Speed over size, recall {report['recall_asked']} asked for")
+    label(axes, report, f"Speed over size, recall {report['recall_asked']} asked for")
 
 
 def _scaling_build(axes: Any, report: Report) -> None:
@@ -204,7 +201,7 @@ def _scaling_build(axes: Any, report: Report) -> None:
     axes.margins(0.15)
     _size_axis(axes, rows)
     axes.set_ylabel("CPU-seconds to build (log)")
-    _label(axes, report, "Build time over size")
+    label(axes, report, "Build time over size")
 
 
 def _size_axis(axes: Any, rows: list[dict[str, Any]]) -> None:
@@ -218,19 +215,4 @@ def _methods(report: Report) -> list[str]:
 
 
 def _look(name: str) -> tuple[str, str]:
-    """Return the colour and marker of a method, the same in every chart."""
-    if name == OURS:
-        return OUR_COLOR, "o"
-    number = list(METHODS).index(name) if name in METHODS else len(COLORS)
-    return COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-
-
-def _label(axes: Any, report: Report, title: str) -> None:
-    data, threads = report["data"], report["threads"]
-    shape = f"n = {data['n']:,}, d = {data['d']}" if "n" in data else f"d = {data['d']}"
-    where = f"{threads} thread{'s' * (threads > 1)}, {report['cpu']}"
-    axes.set_title(f"{title}\n{data['name']}, {shape}, {where}", fontsize=10)
-    axes.grid(visible=True, which="major", alpha=0.3)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    return look(name, list(METHODS))

@@ -7,10 +7,10 @@ import importlib.util
 from collections.abc import Sequence
 from typing import cast
 
+from m2m_rag.bench.registry import OURS
 from m2m_rag.bench.store.base import StoreMethod
 from m2m_rag.errors import InvalidInputError, MissingExtraError, did_you_mean
 
-OURS = "m2m"
 STORES: dict[str, str] = {
     OURS: "m2m_rag.bench.store.m2m:M2MStore",
     "chroma": "m2m_rag.bench.store.chroma_store:ChromaStore",

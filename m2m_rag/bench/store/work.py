@@ -131,14 +131,14 @@ def ask(
     tuple
         The numbers, the answers of each filter, and the store's parameters.
     """
-    watch = Watch()
+    start = Watch()
     method = _made(task)
-    numbers = watch.seconds("import")
-    watch = Watch()
+    numbers = start.seconds("import")
+    reopen = Watch()
     method.open()
-    numbers |= watch.seconds("open")
+    numbers |= reopen.seconds("open")
     method.search(queries[0], task.k, ())
-    numbers |= watch.seconds("reopen")
+    numbers |= reopen.seconds("reopen") | start.seconds("start")
     answers = [_answers(method, task.k, queries[: method.max_queries], terms) for terms in filters]
     memory = Memory.now()
     numbers |= {"rss_bytes": memory.rss_bytes, "anonymous_bytes": memory.anonymous_bytes}
