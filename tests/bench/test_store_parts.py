@@ -215,7 +215,8 @@ def test_the_size_of_a_folder(tmp_path):
 
 def report():
     case = {
-        "name": "year ≥ 90", "p50_us": 1000.0, "recall": 0.95, "n_right": 9, "n_answers": 10,
+        "name": "year ≥ 90", "p50_us": 1000.0, "cpu_us": 800.0, "recall": 0.95,
+        "n_right": 9, "n_answers": 10,
         "worst": {"p50_us": 1500.0},
     }  # fmt: skip
     numbers = {
@@ -237,12 +238,13 @@ def report():
 def test_each_row_of_the_table_carries_recall_and_whether_filters_were_right():
     lines = as_text(report())
     assert lines[0] == "not installed: qdrant"
-    (costs, answers) = (line for line in lines if line.startswith("m2m"))
+    (costs, answers, cpu) = (line for line in lines if line.startswith("m2m"))
     assert "5,000 ±9%" in costs
-    for row in (costs, answers):
+    for row in (costs, answers, cpu):
         assert "0.9500" in row
         assert row.endswith("19 of 20")
     assert "1,000 ±50% (0.950)" in answers
+    assert "800 (0.950)" in cpu
     assert "F0 year ≥ 90: 100 records" in "\n".join(lines)
     right = report()["rows"][0]
     right["cases"] = right["cases"][1:]

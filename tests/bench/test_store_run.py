@@ -143,7 +143,7 @@ def test_the_report_of_stores(measured):
             assert 0 < case["p50_us"] <= case["p95_us"] <= case["p99_us"]
             assert case["p50_us"] <= case["worst"]["p50_us"]
     lines = [line for line in said.splitlines() if line.startswith("m2m")]
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all("1.0000" in line and line.endswith("yes") for line in lines)
     assert not list(out.parent.glob("m2m-bench-store-*")), "the stores are removed"
 

@@ -28,12 +28,9 @@ def as_text(report: dict[str, Any]) -> list[str]:
         f"  {name} {case['name']}: {case['n_matching']:,} records"
         for name, case in zip(names, report["cases"], strict=True)
     ]
-    rows = [
-        [row["method"], *map(_searched, row["cases"]), recall_of(row), filters_right(row)]
-        for row in report["rows"]
-    ]
-    head = ["method", *names, "least recall", "filters right"]
-    return [*lines, "", *_table(head, rows)]
+    lines += ["", *_answers(report, names, _searched)]
+    lines += ["", "CPU µs of a search, all threads (recall):", ""]
+    return [*lines, *_answers(report, names, _cpu)]
 
 
 def recall_of(row: Row) -> str:
@@ -47,6 +44,15 @@ def filters_right(row: Row) -> str:
     n_answers = sum(case["n_answers"] for case in row["cases"])
     said = "yes" if n_right == n_answers else f"{n_right:,} of {n_answers:,}"
     return said if row["is_delete_right"] else f"{said}, delete wrong"
+
+
+def _answers(report: dict[str, Any], names: Sequence[str], cell: Callable[[Row], str]) -> list[str]:
+    head = ["method", *names, "least recall", "filters right"]
+    rows = [
+        [row["method"], *map(cell, row["cases"]), recall_of(row), filters_right(row)]
+        for row in report["rows"]
+    ]
+    return _table(head, rows)
 
 
 def _cost_columns(n: int) -> list[tuple[str, Callable[[Row], str]]]:
@@ -70,6 +76,10 @@ def _cost_columns(n: int) -> list[tuple[str, Callable[[Row], str]]]:
 def _searched(case: Row) -> str:
     worse = case["worst"]["p50_us"] / case["p50_us"] - 1
     return f"{case['p50_us']:,.0f} ±{worse:.0%} ({case['recall']:.3f})"
+
+
+def _cpu(case: Row) -> str:
+    return f"{case['cpu_us']:,.0f} ({case['recall']:.3f})"
 
 
 def _rate(row: Row, n: int) -> str:
