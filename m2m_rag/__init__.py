@@ -12,6 +12,7 @@ from m2m_rag._lazy import lazy_names
 
 if TYPE_CHECKING:
     from m2m_rag._types import Facet, Hit, HitGroup, Record, WriteReport
+    from m2m_rag.aio import AsyncCollection, AsyncDatabase
     from m2m_rag.collection import Collection
     from m2m_rag.database import Database
     from m2m_rag.errors import M2MError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncCollection",
+    "AsyncDatabase",
     "Collection",
     "Database",
     "Facet",
@@ -32,6 +35,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncCollection": "m2m_rag.aio",
+    "AsyncDatabase": "m2m_rag.aio",
     "Collection": "m2m_rag.collection",
     "Database": "m2m_rag.database",
     "Facet": "m2m_rag._types",

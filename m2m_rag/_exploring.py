@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 
 from m2m_rag._depth import Depth, as_depth
 from m2m_rag._handle import WhereLike
+from m2m_rag._iterating import Items, Iteration
 from m2m_rag._searching import Searching
 from m2m_rag._types import FloatArray, Hit, HitGroup, Stage
 from m2m_rag.compute.clustered import LOD
@@ -135,7 +135,7 @@ class Exploring(Searching):
         *,
         where: WhereLike = None,
         recall: float | None = None,
-    ) -> Iterator[Stage]:
+    ) -> Iteration[Stage]:
         """Yield the answers at LOD 0, 1 and 2 in turn, each as soon as it is known.
 
         Parameters
@@ -145,6 +145,10 @@ class Exploring(Searching):
         k, where, recall
             As for `search`.
         """
+        stages = self._stages(vector, k, where, recall)
+        return self._parts.iterations.start(stages, self._check_open, holds_connection=False)
+
+    def _stages(self, vector: Any, k: int, where: WhereLike, recall: float | None) -> Items[Stage]:
         k = as_count(k, "k", least=1, most=LIMITS.k)
         depth = as_depth(recall, 1, None)
         parsed = parse_where(where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -64,6 +64,11 @@ class Handle(Closing):
         """Close this handle; the database stays open. Closing twice is fine."""
         self._closed = True
 
+    def __reduce__(self) -> tuple[Callable[[Database, str], Handle], tuple[Database, str]]:
+        """Pickle and copy as database and name; a copy's database is its own, to be closed."""
+        self._check_open()
+        return _reopened, (self._database, self._name)
+
     def __repr__(self) -> str:
         """Show name and place, without touching the disk."""
         return f"<Collection {self._name!r} of {self._database!r}>"
@@ -119,3 +124,7 @@ class Handle(Closing):
 
     def _dropped(self) -> CollectionNotFoundError:
         return CollectionNotFoundError(f"collection {self._name!r} was dropped.")
+
+
+def _reopened(database: Database, name: str) -> Handle:
+    return database.open(name)

@@ -60,7 +60,7 @@ class Indexer:
         self._may_write = may_write
         self._lock = ForkSafeLock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._is_stopped = False
         self._loaded = False
         self._saved_rows = 0
         self._seen_rows = 0
@@ -75,9 +75,10 @@ class Indexer:
 
     def consider(self, n_live: int, n_rows: int) -> None:
         """Start the thread when there is something to do. Costs nothing when there is not."""
-        if self._wants(n_live, n_rows) and not self._stop.is_set():
+        if self._wants(n_live, n_rows):
             with self._lock:
-                if self._thread is None or not self._thread.is_alive():
+                is_idle = self._thread is None or not self._thread.is_alive()
+                if is_idle and not self._is_stopped:
                     self._thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
                     self._thread.start()
 
@@ -111,8 +112,9 @@ class Indexer:
 
     def close(self) -> None:
         """Stop the thread; what it had not finished is done again another time."""
-        self._stop.set()
-        thread = self._thread
+        with self._lock:
+            self._is_stopped = True
+            thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -132,7 +134,7 @@ class Indexer:
         except _StoppedError:
             pass
         except Exception as error:
-            if not self._stop.is_set():
+            if not self._is_stopped:
                 self._failed_rows = self._seen_rows
                 _log.warning(
                     "the index was not brought up to date; searches go on without: %s",
@@ -159,7 +161,7 @@ class Indexer:
         return is_changed
 
     def _check(self) -> None:
-        if self._stop.is_set():
+        if self._is_stopped:
             raise _StoppedError
 
     def _save(self, owner: dict[str, object], folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from m2m_rag._columns import counted
 from m2m_rag._handle import Handle, WhereLike
+from m2m_rag._iterating import Items, Iteration
 from m2m_rag._types import Facet, FloatArray, Metadata, Record
 from m2m_rag.filters import parse_where
 from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
@@ -175,8 +176,14 @@ class Reading(Handle):
         """Return how many records there are."""
         return self.count()
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iteration[Record]:
         """Iterate over the records of one commit, oldest first, without their vectors."""
+        is_on_disk = self._parts.store.folder is not None
+        return self._parts.iterations.start(
+            self._all_records(), self._check_open, holds_connection=is_on_disk
+        )
+
+    def _all_records(self) -> Items[Record]:
         with self._snapshot() as snapshot:
             stored = snapshot.all_records()
             if self._parts.store.folder is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from m2m_rag._closing import Closing
 from m2m_rag._forking import ForkSafeLock
@@ -82,6 +82,7 @@ class Database(Closing):
         in_memory = path is _IN_MEMORY
         self._path = None if in_memory else as_path(path)
         wait_s = as_seconds(lock_timeout_s, "lock_timeout_s")
+        self._settings = {"read_only": read_only, "lock_timeout_s": wait_s}
         self._read_only = read_only
         self._writer = None if self._path is None else WriterLock(self._path, wait_s)
         self._closed = False
@@ -218,7 +219,11 @@ class Database(Closing):
                 remove_collection(folder)
 
     def close(self) -> None:
-        """Close everything and give the writer lock back. Closing twice is fine."""
+        """Close everything and give the writer lock back. Closing twice is fine.
+
+        Calls of other threads that are under way are waited for, unfinished iterations end. After
+        that this process has no file of the database open or mapped.
+        """
         with self._lock:
             self._closed = True
             for parts in self._parts.values():
@@ -227,6 +232,16 @@ class Database(Closing):
             self._registry.close()
             if self._writer is not None:
                 self._writer.release()
+
+    def __reduce__(self) -> tuple[Callable[..., Database], tuple[Path, dict[str, Any]]]:
+        """Pickle and copy as path and settings: the copy is a handle of its own."""
+        self._check_open()
+        if self._path is None:
+            raise InvalidInputError(
+                "a database in memory cannot be pickled or copied: its records would be lost. "
+                "Make it with Database(path)."
+            )
+        return _reopened, (Path(os.path.abspath(self._path)), self._settings)
 
     def __repr__(self) -> str:
         """Show the place."""
@@ -329,3 +344,9 @@ class Database(Closing):
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"{self!r} was closed. Open it again with Database(path).")
+
+
+def _reopened(path: Path, settings: dict[str, Any]) -> Database:
+    if not is_database(path):
+        raise FormatError(f"{path} is not a database of m2m_rag any more. Was it moved or deleted?")
+    return Database(path, **settings)

@@ -52,8 +52,8 @@ def test_importing_the_database_compiles_nothing():
 
 def test_public_names():
     assert m2m_rag.__all__ == [
-        "Collection", "Database", "Facet", "Fusion", "Hit", "HitGroup", "M2MError", "Record",
-        "WriteReport", "__version__",
+        "AsyncCollection", "AsyncDatabase", "Collection", "Database", "Facet", "Fusion", "Hit",
+        "HitGroup", "M2MError", "Record", "WriteReport", "__version__",
     ]  # fmt: skip
     assert dir(m2m_rag) == sorted(set(m2m_rag.__all__) - {"__version__"})
     for name in m2m_rag.__all__:

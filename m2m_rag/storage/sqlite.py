@@ -10,6 +10,8 @@ other users of apsw in the process are not affected.
 from __future__ import annotations
 
 import os
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ from m2m_rag.errors import (
     SyncError,
 )
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
+from m2m_rag.storage.fork_gate import GATE, POLL_S
 
 SqlFunctions: TypeAlias = Mapping[str, Callable[..., Any]]
 NO_FUNCTIONS: SqlFunctions = MappingProxyType({})
@@ -55,7 +58,7 @@ def create_database(path: Path, kind: DatabaseKind) -> None:
     for leftover in path.parent.glob(unfinished.name + "*"):
         leftover.unlink()
     private_file(unfinished)
-    with translated(path):
+    with translated(path), GATE:
         connection = apsw.Connection(str(unfinished), vfs=_checksum_vfs())
         try:
             _configure(connection, NO_FUNCTIONS)
@@ -89,11 +92,12 @@ def open_database(
         The file is no SQLite database of ours, or its format is newer than `kind.version`.
     """
     if path is None:
-        connection = apsw.Connection(":memory:")
-        _configure(connection, functions)
-        connection.execute(kind.schema).fetchall()
-        return connection
-    with translated(path):
+        with GATE:
+            connection = apsw.Connection(":memory:")
+            _configure(connection, functions)
+            connection.execute(kind.schema).fetchall()
+            return connection
+    with translated(path), GATE:
         connection = apsw.Connection(
             str(path), vfs=_checksum_vfs(), flags=apsw.SQLITE_OPEN_READWRITE
         )
@@ -149,8 +153,8 @@ class ConnectionPool:
     A database in memory has a single connection, which its users share in turn.
 
     SQLite keeps one account of file locks a process, and a forked child inherits the account but
-    not the locks. So idle connections are closed before a fork: a child that inherits none opens
-    its own and takes locks of its own. One that was on loan meanwhile is set aside in the child.
+    not the locks. So a fork waits until all connections are back (see `fork_gate`) and closes them:
+    a child that inherits none opens its own and takes locks of its own.
     """
 
     def __init__(self, connect: Callable[[], apsw.Connection], *, single: bool) -> None:
@@ -158,13 +162,11 @@ class ConnectionPool:
         self._single = single
         self._turn = ForkSafeLock()
         self._idle: list[apsw.Connection] = []
+        self._lent_to: list[int] = []
         self._lock = ForkSafeLock()
         self._closed = False
-        self._pid = os.getpid()
-        self._left_to_parent: list[apsw.Connection] = []
-        if not single:
-            with _pools_lock:
-                _pools.add(self)
+        with _pools_lock:
+            _pools.add(self)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
@@ -176,72 +178,104 @@ class ConnectionPool:
             After `close`.
         """
         if self._single:
-            with self._turn:
+            with self._turn, GATE:
                 self._check_open()
                 if not self._idle:
                     self._idle.append(self._connect())
                 yield self._idle[0]
             return
-        with self._lock:
-            self._check_open()
-            self._set_aside()
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect()
-        pid = os.getpid()
+        user = GATE.enter()
         try:
-            yield connection
+            connection = self._borrow(user)
+            try:
+                if connection is None:
+                    connection = self._connect()
+                yield connection
+            finally:
+                with self._lock:
+                    self._lent_to.remove(user)
+                    if connection is not None:
+                        self._idle.append(connection)
         finally:
-            with self._lock:
-                if pid != os.getpid():
-                    self._left_to_parent.append(connection)
-                    connection = None
-                elif not self._closed:
-                    self._idle.append(connection)
-                    connection = None
-            if connection is not None:
-                connection.close()
+            GATE.leave(user)
 
     def close(self) -> None:
-        """Close the idle connections now, and those on loan when they come back."""
-        with self._turn if self._single else self._lock:
+        """Lend no more, wait for the connections that other threads use, and close all."""
+        if self._single:
+            with self._turn:
+                self._closed = True
+                self._close_all()
+            return
+        with self._lock:
             self._closed = True
-            self.close_idle()
+        while self._is_lent_to_others():
+            time.sleep(POLL_S)
+        self._close_all()
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses; the next user opens a new one."""
+        if not self._single:
+            self._close_all()
+
+    def renew(self) -> None:
+        """In a forked child: forget what the parent's other threads had borrowed.
+
+        Where SQLite cannot be used the connections are kept, for closing them would use it.
+        """
+        self._lent_to.clear()
+        if GATE.is_refused:
+            _left_to_parent.extend(self._idle)
+            self._idle = []
+
+    def _borrow(self, user: int) -> apsw.Connection | None:
         with self._lock:
-            if not self._single:
-                self._set_aside()
+            self._check_open()
+            self._lent_to.append(user)
+            return self._idle.pop() if self._idle else None
+
+    def _is_lent_to_others(self) -> bool:
+        with self._lock:
+            return any(user != threading.get_ident() for user in self._lent_to)
+
+    def _close_all(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        if idle:
+            with GATE:
+                for connection in idle:
+                    connection.close()
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the database was closed. Open it again with Database(path).")
 
-    def _set_aside(self) -> None:
-        """In a forked child: keep the parent's connections unused and unclosed."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._left_to_parent += self._idle
-            self._idle = []
-
 
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _pools_lock = ForkSafeLock()
+_left_to_parent: list[apsw.Connection] = []
+
+
+def _all_pools() -> list[ConnectionPool]:
+    with _pools_lock:
+        return list(_pools)
 
 
 def _before_fork() -> None:
-    with _pools_lock:
-        pools = list(_pools)
-    for pool in pools:
+    GATE.close()
+    for pool in _all_pools():
         pool.close_idle()
 
 
+def _after_in_child() -> None:
+    GATE.renew()
+    for pool in _all_pools():
+        pool.renew()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=GATE.open, after_in_child=_after_in_child
+    )
 
 
 def _corrupt(where: str, error: Exception) -> CorruptError:

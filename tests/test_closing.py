@@ -1,0 +1,186 @@
+"""After `close()` this process has no file of the database open or mapped, whatever else it keeps.
+
+So a folder may be renamed or deleted at once, as Windows demands.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from open_files import open_files
+
+from m2m_rag import Database
+from m2m_rag.errors import ClosedError
+from m2m_rag.storage import lock
+
+
+@pytest.fixture
+def path(tmp_path):
+    with Database(tmp_path / "db") as database:
+        database.create("c", 4).add(np.eye(4), ids=list("abcd"), texts=list("abcd"))
+    return tmp_path / "db"
+
+
+def vectors(n, d=16):
+    return np.random.default_rng(3).normal(size=(n, d)).astype(np.float32)
+
+
+def test_what_is_open_is_seen(path):
+    with Database(path) as database:
+        collection = database.open("c")
+        collection.search([1, 0, 0, 0])
+        collection.delete(["nothing"])
+        names = open_files(path)
+        assert {"database.sqlite", "LOCK"} < names
+        assert {name.rpartition("/")[2] for name in names} >= {"catalog.sqlite", "1-0.f32 (mapped)"}
+    assert open_files(path) == set()
+
+
+def test_results_are_copies(path):
+    database = Database(path)
+    collection = database.open("c")
+    hits = collection.search([1, 0, 0, 0], 4, include_vectors=True)
+    records = collection.get(include_vectors=True)
+    known = collection.vectors_of_texts(["a"])
+    explained = collection.explain([1, 0, 0, 0])
+    mmr = collection.search_mmr([1, 0, 0, 0], 2, include_vectors=True)
+    database.close()
+    assert open_files(path) == set()
+    shutil.move(path, path.with_name("moved"))
+    shutil.rmtree(path.with_name("moved"))
+    assert np.array_equal(hits[0].vector, [1, 0, 0, 0])
+    assert np.array_equal([record.vector for record in records], np.eye(4))
+    assert np.array_equal(known["a"], [1, 0, 0, 0])
+    assert mmr[0].vector[0] == 1
+    assert explained.rows[0] == 0
+
+
+def test_a_snapshot_of_the_index_is_not_kept_mapped(tmp_path):
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 16)
+        collection.add(vectors(6000))
+        assert collection.wait_for_index()
+        assert collection.stats()["index"]["kind"] == "hrm2"
+    database = Database(tmp_path / "db")
+    collection = database.open("c")
+    hits = collection.search(vectors(3), 5)
+    assert any(name.endswith(".hrm2 (mapped)") for name in open_files(tmp_path / "db"))
+    database.close()
+    assert open_files(tmp_path / "db") == set()
+    assert len(hits) == 3
+
+
+def test_a_build_under_way_is_ended(tmp_path):
+    database = Database(tmp_path / "db")
+    collection = database.create("c", 16)
+    collection.add(vectors(20_000))
+    database.close()
+    assert open_files(tmp_path / "db") == set()
+    assert collection._parts.indexer.wait(0)
+
+
+def test_unfinished_iterations_end(path):
+    database = Database(path)
+    collection = database.open("c")
+    records, others = iter(collection), iter(collection)
+    stages = collection.search_progressive([1, 0, 0, 0])
+    assert [next(records).id, next(records).id] == ["a", "b"]
+    assert next(stages).lod == 0
+    database.close()
+    assert open_files(path) == set()
+    for unfinished in (records, others, stages):
+        for _ in range(2):
+            with pytest.raises(ClosedError, match="was closed"):
+                next(unfinished)
+        unfinished.close()
+
+
+def test_a_dropped_collections_iterations_end(path):
+    with Database(path) as database:
+        collection = database.open("c")
+        records = iter(collection)
+        next(records)
+        database.drop("c")
+        assert not any(name.startswith("collections") for name in open_files(path))
+        with pytest.raises(ClosedError, match="dropped"):
+            next(records)
+
+
+def test_an_iteration_closed_early_is_at_its_end(database):
+    collection = database.create("c", 1)
+    collection.add([[1], [2], [3]])
+    with iter(collection) as records:
+        next(records)
+    assert list(records) == []
+    records.close()
+
+
+@pytest.mark.parametrize("trial", range(5))
+def test_closing_waits_for_calls_of_other_threads(path, trial):
+    """They give the right answer or say that the database was closed."""
+    database = Database(path)
+    collection = database.open("c")
+    answers, errors = [], []
+    started = threading.Barrier(9)
+
+    def work(thread):
+        started.wait()
+        for _ in range(10_000):
+            try:
+                if thread % 4 == 0:
+                    answers.append(collection.upsert([[0, 0, 0, 1]], ids=["d"]).updated == 1)
+                elif thread % 4 == 1:
+                    answers.append([record.id for record in collection][:3] == list("abc"))
+                else:
+                    hits = collection.search([1, 0, 0, 0], 1, include_vectors=True)
+                    answers.append(hits[0].id == "a" and hits[0].vector[0] == 1)
+            except ClosedError:
+                return
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    while len(answers) < 10 * (trial + 1) and not errors:
+        threading.Event().wait(0.001)
+    database.close()
+    assert open_files(path) == set()
+    assert path.resolve() not in lock._held
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert all(answers)
+    with Database(path) as again:
+        assert sorted(again.open("c").ids()) == list("abcd")
+
+
+def test_a_database_in_memory_closes_while_others_search():
+    database = Database.in_memory()
+    collection = database.create("c", 2)
+    collection.add([[1, 0]], ids=["x"])
+    wrong = []
+
+    def work():
+        try:
+            while True:
+                if collection.search([1, 0])[0].id != "x":
+                    wrong.append("answer")
+        except ClosedError:
+            pass
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    threading.Event().wait(0.05)
+    database.close()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
