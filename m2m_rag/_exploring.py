@@ -60,12 +60,12 @@ class Exploring(Searching):
         if not isinstance(lambda_mult, (int, float, np.floating)) or not 0.0 <= lambda_mult <= 1.0:
             raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
         parsed = parse_where(where)
-        state = self._parts.indexer.index.state
+        held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single:
                 raise InvalidInputError("vector: search_mmr takes one query of shape (d,).")
-            rows, scores = self._by_vector(snapshot, query, fetch_k, parsed, Depth(), state)
+            rows, scores = self._by_vector(snapshot, query, fetch_k, parsed, Depth(), held)
             candidates = self._found(snapshot, rows, scores, True)[0]
         if not candidates:
             return []
@@ -103,7 +103,7 @@ class Exploring(Searching):
         group_size = as_count(group_size, "group_size", least=1, most=LIMITS.k)
         path, parsed = as_text(by, "by"), parse_where(where)
         depth = as_depth(recall, 1, None)
-        state = self._parts.indexer.index.state
+        held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single:
@@ -116,14 +116,14 @@ class Exploring(Searching):
                 n_left = int(np.count_nonzero(left))
                 if not n_left:
                     break
-                rows, _ = self._among(snapshot, query, k * group_size, left, n_left, depth, state)
+                rows, _ = self._among(snapshot, query, k * group_size, left, n_left, depth, held)
                 chosen |= dict.fromkeys(numbers[rows[0]].tolist())
                 left[np.isin(numbers, list(chosen))] = False
             groups = []
             for number in list(chosen)[:k]:
                 members = allowed & (numbers == number)
                 n_members = int(np.count_nonzero(members))
-                best = self._among(snapshot, query, group_size, members, n_members, depth, state)
+                best = self._among(snapshot, query, group_size, members, n_members, depth, held)
                 hits = self._found(snapshot, *best, include_vectors)[0]
                 groups.append(HitGroup(values[number], hits))
         return sorted(groups, key=lambda group: -group.hits[0].score)
@@ -152,22 +152,28 @@ class Exploring(Searching):
         k = as_count(k, "k", least=1, most=LIMITS.k)
         depth = as_depth(recall, 1, None)
         parsed = parse_where(where)
-        index = self._parts.indexer.index
-        state = index.state
+        held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single:
                 raise InvalidInputError("vector: search_progressive takes one query (d,).")
             if snapshot.n_live == 0:
                 return
-            allowed, _ = self._allowed(snapshot, parsed)
             segments = self._parts.store.segments(snapshot)
-        stages = index.search_progressive(
-            query[0], k, segments, allowed, recall=depth.recall, state=state
+            allowed, _ = self._allowed(snapshot, parsed)
+            held = self._parts.indexer.fitting(held, snapshot)
+        stages = held.hrm2.search_progressive(
+            query[0], k, segments, allowed, recall=depth.recall, state=held.state
         )
         for stage in stages:
             with self._snapshot() as now:
-                hits = self._found(now, stage.rows[None], stage.scores[None], False)[0]
+                is_compacted = now.state.generation != held.generation
+                if not is_compacted:
+                    hits = self._found(now, stage.rows[None], stage.scores[None], False)[0]
+            if is_compacted:  # the rows have other numbers: search what is there now
+                again = self._stages(vector, k, where, recall)
+                yield from (later for later in again if later.lod >= stage.lod)
+                return
             yield Stage(stage.lod, hits, stage.recall, stage.latency_s)
 
     def explain(
@@ -200,8 +206,7 @@ class Exploring(Searching):
         k = as_count(k, "k", least=1, most=LIMITS.k)
         depth = as_depth(recall, lod, n_probe)
         parsed = parse_where(where)
-        index = self._parts.indexer.index
-        state = index.state
+        held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single or snapshot.state.n_rows == 0:
@@ -213,8 +218,9 @@ class Exploring(Searching):
                 row = snapshot.rows_of(as_ids([id])).get(id)
                 if row is None:
                     raise RecordNotFoundError(f"id: there is no record {id!r} in {self._name!r}.")
-            allowed, _ = self._allowed(snapshot, parsed)
             segments = self._parts.store.segments(snapshot)
-            return index.explain(
-                query[0], k, segments, allowed, row=row, state=state, **depth._asdict()
+            allowed, _ = self._allowed(snapshot, parsed)
+            held = self._parts.indexer.fitting(held, snapshot)
+            return held.hrm2.explain(
+                query[0], k, segments, allowed, row=row, state=held.state, **depth._asdict()
             )

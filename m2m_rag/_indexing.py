@@ -12,6 +12,7 @@ import logging
 import threading
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import Metric
@@ -19,6 +20,8 @@ from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.errors import M2MError
 from m2m_rag.index.hrm2 import HRM2Index, snapshots
 from m2m_rag.index.hrm2.growing import GROUP
+from m2m_rag.index.hrm2.state import State
+from m2m_rag.storage.plain import INDEX_FOLDER
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.store import CollectionStore
 
@@ -27,9 +30,16 @@ INDEX_FROM = 5000
 SAVE_GROWTH = 1.1
 """A snapshot is written when the index has grown by a tenth since the last one."""
 KEPT_SNAPSHOTS = 2
-INDEX_FOLDER = "index"
 
 _log = logging.getLogger(__name__)
+
+
+class Held(NamedTuple):
+    """An index, its present state, and the generation of rows that they are of."""
+
+    generation: int
+    hrm2: HRM2Index
+    state: State | None
 
 
 class _StoppedError(Exception):
@@ -49,12 +59,21 @@ class Indexer:
         The collection's metric.
     may_write
         Whether snapshots may be written to the collection's folder.
+    generation
+        Of the collection's rows: compaction numbers them anew.
     """
 
     def __init__(
-        self, store: CollectionStore, backend: ComputeBackend, metric: Metric, may_write: bool
+        self,
+        store: CollectionStore,
+        backend: ComputeBackend,
+        metric: Metric,
+        may_write: bool,
+        generation: int,
     ) -> None:
         self.index = HRM2Index(backend, metric)
+        self._metric = metric
+        self._generation = generation
         self._store = store
         self._backend = backend
         self._may_write = may_write
@@ -67,8 +86,33 @@ class Indexer:
         self._failed_rows = -1
         _indexers.add(self)
 
+    def hold(self) -> Held:
+        """Return the index as it is now; to be called before a snapshot is begun.
+
+        Rows that its state lacks because they are dead are then dead in the snapshot, too.
+        """
+        with self._lock:
+            return Held(self._generation, self.index, self.index.state)
+
+    def fitting(self, held: Held, snapshot: Snapshot) -> Held:
+        """Return what was held, or an empty index when it is of other rows than the snapshot's."""
+        if held.generation == snapshot.state.generation:
+            return held
+        return Held(snapshot.state.generation, HRM2Index(self._backend, self._metric), None)
+
+    def follow(self, generation: int) -> None:
+        """Begin a new index when the collection's rows were numbered anew."""
+        with self._lock:
+            if generation > self._generation:
+                self._generation = generation
+                self.index = HRM2Index(self._backend, self._metric)
+                self._loaded = False
+                self._saved_rows = 0
+                self._failed_rows = -1
+
     def tend(self, snapshot: Snapshot) -> None:
         """Look after the index: at a search, and after a commit."""
+        self.follow(snapshot.state.generation)
         if snapshot.state.n_live >= INDEX_FROM and not self._loaded:
             self.load(snapshot)
         self.consider(snapshot.state.n_live, snapshot.state.n_rows)
@@ -93,7 +137,8 @@ class Indexer:
     def load(self, snapshot: Snapshot) -> None:
         """Take the newest snapshot on disk that fits, once."""
         with self._lock:
-            if self._loaded or self._store.folder is None:
+            is_older = snapshot.state.generation != self._generation
+            if self._loaded or self._store.folder is None or is_older:
                 return
             self._loaded = True
             state = snapshot.state
@@ -109,6 +154,10 @@ class Indexer:
                     self.index.put(found)
                     self._saved_rows = found.n_indexed
                     return
+
+    def save(self) -> None:
+        """Write a snapshot of the index when it has grown since the last one."""
+        self._save_when(self.index, self._saved_rows + 1)
 
     def close(self) -> None:
         """Stop the thread; what it had not finished is done again another time."""
@@ -146,39 +195,48 @@ class Indexer:
         """Do what is to be done about one commit; return whether there may be more."""
         with self._store.catalog.snapshot() as snapshot:
             state = snapshot.state
+            self.follow(state.generation)
+            index = self.index
             self._seen_rows = state.n_rows
             if state.dropped or not self._wants(state.n_live, state.n_rows):
                 return False
             segments = self._store.segments(snapshot)
             alive = self._store.liveness.mask(snapshot)
-            owner, folder = self._owner(snapshot), self._folder(state.generation)
         is_changed = True
-        if self.index.state is None or self.index.wants_rebuild(state.n_live):
-            self.index.build(segments, alive, self._check)
+        if index.state is None or index.wants_rebuild(state.n_live):
+            index.build(segments, alive, self._check)
         else:
-            is_changed = self.index.extend(segments, alive, self._check)
-        self._save(owner, folder)
+            is_changed = index.extend(segments, alive, self._check)
+        self._save_when(index, int(SAVE_GROWTH * self._saved_rows))
         return is_changed
 
     def _check(self) -> None:
         if self._is_stopped:
             raise _StoppedError
 
-    def _save(self, owner: dict[str, object], folder: Path) -> None:
-        state = self.index.state
+    def _save_when(self, index: HRM2Index, least_rows: int) -> None:
+        """Write a snapshot of an index that holds so many rows and is still in use.
+
+        A transaction is open meanwhile, so a compaction cannot have swept the folder before.
+        """
+        state = index.state
         if state is None or self._store.folder is None or not self._may_write:
             return
-        if state.n_indexed < SAVE_GROWTH * self._saved_rows:
+        if state.n_indexed < least_rows or not self._store.folder.exists():
             return
-        if not self._store.folder.exists():
-            return
+        with self._store.catalog.snapshot() as snapshot:
+            held = self.hold()
+            if held.hrm2 is index and held.generation == snapshot.state.generation:
+                self._save(state, index, snapshot)
+
+    def _save(self, state: State, index: HRM2Index, snapshot: Snapshot) -> None:
+        folder = self._folder(snapshot.state.generation)
+        self._saved_rows = state.n_indexed
         try:
-            snapshots.save(state, self.index.settings, owner, folder)
-            self._saved_rows = state.n_indexed
+            snapshots.save(state, index.settings, self._owner(snapshot), folder)
             for old in snapshots.newest(folder)[KEPT_SNAPSHOTS:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
-            self._saved_rows = state.n_indexed
             _log.warning("the index snapshot was not written: %s", error)
 
     def _folder(self, generation: int) -> Path:

@@ -34,8 +34,8 @@ class Parts:
         self.indexer.index.put(None)
 
 
-def make_parts(store: CollectionStore, metric: Metric, may_write: bool) -> Parts:
+def make_parts(store: CollectionStore, metric: Metric, may_write: bool, generation: int) -> Parts:
     """Return the parts around an open store."""
     backend = get_backend(compute_backend())
-    indexer = Indexer(store, backend, metric, may_write)
+    indexer = Indexer(store, backend, metric, may_write, generation)
     return Parts(store, Columns(), indexer, backend, ForkSafeLock(), Iterations())

@@ -10,6 +10,7 @@ import numpy as np
 
 from m2m_rag._depth import Depth, as_depth
 from m2m_rag._handle import WhereLike
+from m2m_rag._indexing import Held
 from m2m_rag._reading import Reading
 from m2m_rag._types import FloatArray, Hit, MaskArray, RowArray, ScoreArray
 from m2m_rag.compute.clustered import LOD
@@ -17,7 +18,6 @@ from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidInputError
 from m2m_rag.filters import Filter, parse_where
 from m2m_rag.index.fusion import Fusion, fuse
-from m2m_rag.index.hrm2.state import State
 from m2m_rag.inputs import as_count, as_queries, as_text
 from m2m_rag.storage.snapshot import Snapshot
 
@@ -117,7 +117,7 @@ class Searching(Reading):
             raise InvalidInputError(f"fusion: expected m2m_rag.Fusion(...), got {fusion!r:.80}.")
         if vector is None and words is None:
             raise InvalidInputError("search() needs a vector, a text, or both.")
-        state = self._parts.indexer.index.state
+        held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             if words is not None:
                 self._check_words(snapshot)
@@ -126,7 +126,7 @@ class Searching(Reading):
                 return self._found(snapshot, ranked[0][None], ranked[1][None], include_vectors)[0]
             queries, is_single = as_queries(vector, snapshot.state.dimension)
             wanted = k if words is None else max(k, fusion.depth)
-            rows, scores = self._by_vector(snapshot, queries, wanted, parsed, depth, state)
+            rows, scores = self._by_vector(snapshot, queries, wanted, parsed, depth, held)
             if words is not None:
                 if not is_single:
                     raise InvalidInputError("vector: a search by text, too, takes one query (d,).")
@@ -143,15 +143,14 @@ class Searching(Reading):
         k: int,
         where: Filter | None,
         depth: Depth,
-        state: State | None,
+        held: Held,
     ) -> tuple[RowArray, ScoreArray]:
         """Rank one commit's rows by score, ``(m, min(k, matching))``.
 
-        `state` was taken before the snapshot: rows that an index state lacks because they are dead
-        are then dead in the snapshot, too.
+        The index was held before the snapshot was begun.
         """
         allowed, n_allowed = self._allowed(snapshot, where)
-        return self._among(snapshot, queries, k, allowed, n_allowed, depth, state)
+        return self._among(snapshot, queries, k, allowed, n_allowed, depth, held)
 
     def _among(
         self,
@@ -161,16 +160,17 @@ class Searching(Reading):
         allowed: MaskArray | None,
         n_allowed: int,
         depth: Depth,
-        state: State | None,
+        held: Held,
     ) -> tuple[RowArray, ScoreArray]:
         """Rank the allowed rows of one commit by score."""
         if n_allowed == 0 or len(queries) == 0:
             return np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0))
         segments = self._parts.store.segments(snapshot)
         indexer = self._parts.indexer
+        held = indexer.fitting(held, snapshot)
         indexer.tend(snapshot)
-        return indexer.index.search(
-            queries, k, segments, allowed, n_allowed=n_allowed, state=state, **depth._asdict()
+        return held.hrm2.search(
+            queries, k, segments, allowed, n_allowed=n_allowed, state=held.state, **depth._asdict()
         )
 
     def _by_words(

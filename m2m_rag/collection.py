@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from m2m_rag._exploring import Exploring
+from m2m_rag._upkeep import Upkeep
 from m2m_rag._writing import Writing
 
 
-class Collection(Exploring, Writing):
+class Collection(Exploring, Writing, Upkeep):
     """A named set of records of one dimension and metric.
 
     Made by `Database.create` and `Database.open`. Every write is one commit: it is on disk when

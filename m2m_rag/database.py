@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
-from m2m_rag._closing import Closing
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag._parts import Parts, make_parts
+from m2m_rag._opening import Opening
+from m2m_rag._parts import Parts
 from m2m_rag._types import METRICS, Metric
 from m2m_rag.collection import Collection
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import (
     ClosedError,
     CollectionExistsError,
-    CollectionNotFoundError,
     FormatError,
     InvalidInputError,
     ReadOnlyError,
@@ -26,19 +25,15 @@ from m2m_rag.errors import (
     SyncError,
     did_you_mean,
 )
-from m2m_rag.filters.sql import SQL_FUNCTIONS
 from m2m_rag.inputs import as_count, as_path, as_seconds, check_name
 from m2m_rag.storage.folder import (
-    COLLECTIONS_FOLDER,
     is_database,
-    make_collection,
     make_database,
     make_folder,
     remove_collection,
 )
 from m2m_rag.storage.lock import WriterLock
 from m2m_rag.storage.registry import Registry
-from m2m_rag.storage.store import CollectionStore
 from m2m_rag.storage.words import TOKENIZERS
 
 _log = logging.getLogger(__name__)
@@ -46,7 +41,7 @@ _IN_MEMORY = Path(os.devnull)
 """Stands for "no folder" in the constructor; compared by identity, so no path given equals it."""
 
 
-class Database(Closing):
+class Database(Opening):
     """A folder of collections.
 
     Parameters
@@ -278,68 +273,8 @@ class Database(Closing):
                 self._writer.stop(error)
             raise
 
-    def _holds(self, name: str, store: CollectionStore) -> bool:
-        """Tell whether the collection `name` is still the one in `store`."""
-        found = self._registry.folder_of(name)
-        return found == (name if store.folder is None else store.folder.name)
-
-    def _create(
-        self, name: str, dimension: int | None, metric: Metric, tokenizer: str | None
-    ) -> bool:
-        """Create a collection; return False when another handle took the name meanwhile."""
-        with self._writing():
-            if self._path is None:
-                store = CollectionStore(None, SQL_FUNCTIONS)
-                store.catalog.initialise(metric, dimension, tokenizer)
-                self._parts[name] = make_parts(store, metric, not self._read_only)
-                return self._registry.add(name, name)
-            folder = make_collection(self._path, metric, dimension, tokenizer)
-            parts = self._parts_in(folder)  # What opening needs must work before the name counts.
-            added = False
-            try:
-                added = self._registry.add(name, folder)
-            finally:
-                if not added:
-                    del self._parts[folder]
-                    parts.close()
-            if not added:
-                remove_collection(self._path / COLLECTIONS_FOLDER / folder)
-            return added
-
     def _open(self, name: str) -> Collection:
         return Collection(self, name, self._parts_of(name))
-
-    def _parts_of(self, name: str) -> Parts:
-        folder_name = self._registry.folder_of(name)
-        if folder_name is None:
-            names = self._registry.names()
-            raise CollectionNotFoundError(
-                f"there is no collection {name!r} in {self!r}.{did_you_mean(name, names)} "
-                f"It holds: {', '.join(names) or 'none'}. Make one with create({name!r})."
-            )
-        return self._parts_in(folder_name)
-
-    def _parts_in(self, folder_name: str) -> Parts:
-        parts = self._parts.get(folder_name)
-        if parts is None:
-            self._forget_dropped()
-            folder = cast(Path, self._path) / COLLECTIONS_FOLDER / folder_name
-            store = CollectionStore(folder, SQL_FUNCTIONS)
-            try:
-                with store.catalog.snapshot() as snapshot:
-                    metric = cast(Metric, snapshot.state.metric)
-                parts = self._parts[folder_name] = make_parts(store, metric, not self._read_only)
-            except BaseException:
-                store.close()
-                raise
-        return parts
-
-    def _forget_dropped(self) -> None:
-        """Close what other handles have dropped: open files would keep its space on disk."""
-        for key, parts in [*self._parts.items()]:
-            if parts.store.folder is not None and not parts.store.folder.exists():
-                del self._parts[key]
-                parts.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -19,6 +19,7 @@
      └─ StorageError (OSError)
          ├─ CorruptError                      stored bytes are damaged
          ├─ FormatError                       not ours, or of a newer version
+         │   └─ OldFormatError                to be brought up to date before it is read
          ├─ SyncError                         the system did not put a write on disk
          ├─ WriterLockedError                 another process writes
          └─ ReadOnlyError                     may only be read
@@ -104,6 +105,10 @@ class CorruptError(StorageError):
 
 class FormatError(StorageError):
     """The files are not an m2m_rag database, or of a newer version."""
+
+
+class OldFormatError(FormatError):
+    """The files are of an older version; opening the database for writing migrates them."""
 
 
 class SyncError(StorageError):

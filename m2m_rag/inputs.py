@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import xxhash
 
 from m2m_rag._types import FloatArray
 from m2m_rag.config import COLLECTION_NAME, LIMITS
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
+from m2m_rag.storage.checksums import checksum
 from m2m_rag.storage.metadata import check_unicode, encode_metadata
 from m2m_rag.storage.transaction import NewRecord
 
@@ -191,8 +191,7 @@ def check_name(name: object) -> None:
 
 def text_hash(text: str) -> int:
     """Return the XXH3-64 of a text's UTF-8 as a signed integer."""
-    unsigned: int = xxhash.xxh3_64_intdigest(text.encode())
-    return unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+    return checksum(text.encode())
 
 
 def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:

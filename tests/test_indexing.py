@@ -9,8 +9,9 @@ import pytest
 from clustered_data import best, clustered, recall
 
 from m2m_rag import Database
-from m2m_rag._indexing import INDEX_FOLDER, INDEX_FROM
+from m2m_rag._indexing import INDEX_FROM
 from m2m_rag.errors import InvalidInputError, RecordNotFoundError
+from m2m_rag.storage.plain import INDEX_FOLDER
 
 N, D = INDEX_FROM + 1500, 32
 

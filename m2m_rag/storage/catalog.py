@@ -9,11 +9,11 @@ from pathlib import Path
 
 import apsw
 
+from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.sqlite import (
     NO_FUNCTIONS,
-    ConnectionPool,
     SqlFunctions,
     create_database,
     open_database,

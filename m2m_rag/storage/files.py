@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError, SyncError
+from m2m_rag.storage.plain import OPEN_FLAGS
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -41,9 +42,11 @@ def os_errors(path: Path) -> Iterator[Path]:
         raise StorageError(f"{path}: reading or writing failed ({error}).") from error
 
 
-def private_file(path: Path) -> None:
-    """Create an empty file that only its owner may read; one that exists is emptied."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+def private_file(path: Path, content: bytes = b"") -> None:
+    """Write a file that only its owner may read; a link in its place is not followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+        stream.write(content)
 
 
 def sync_file(path: Path) -> None:

@@ -12,15 +12,16 @@ from m2m_rag.errors import FormatError, StorageError
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.files import os_errors, sync_folder
 from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE, POLL_S, WriterLock
+from m2m_rag.storage.plain import COLLECTIONS_FOLDER
 from m2m_rag.storage.registry import REGISTRY_FILE, create_registry
 
-COLLECTIONS_FOLDER = "collections"
 MAKING_S = 10.0
 """How long to wait for another process that holds the lock of a folder not yet a database."""
 _UNFINISHED = {LOCK_FILE, HOLDER_FILE, COLLECTIONS_FOLDER}
 """What an interrupted `make_database` may have left, besides the unfinished registry."""
-_making = ForkSafeLock()
-"""Threads of one process share the writer lock, so here they take turns."""
+changing = ForkSafeLock()
+"""Threads of one process share the writer lock, so they take turns where a folder exists that no
+name leads to yet: it must not be taken for a leftover."""
 
 
 def is_database(path: Path) -> bool:
@@ -70,7 +71,7 @@ def make_database(path: Path, writer: WriterLock) -> None:
 
 
 def _make(path: Path) -> None:
-    with _making, os_errors(path):
+    with changing, os_errors(path):
         if not is_database(path):
             (path / COLLECTIONS_FOLDER).mkdir(exist_ok=True, mode=0o700)
             create_registry(path)

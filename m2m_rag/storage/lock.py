@@ -19,6 +19,7 @@ import filelock
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import ReadOnlyError, SyncError, WriterLockedError
 from m2m_rag.storage.files import os_errors, private_file
+from m2m_rag.storage.plain import refuse_link
 
 LOCK_FILE = "LOCK"
 HOLDER_FILE = "LOCK.holder"
@@ -115,6 +116,7 @@ class WriterLock:
 
     def _take(self) -> filelock.BaseFileLock | None:
         with os_errors(self._folder / LOCK_FILE) as path:
+            refuse_link(path)
             lock = filelock.FileLock(path, mode=0o600, thread_local=False)
             try:
                 lock.acquire(timeout=0)
@@ -122,8 +124,7 @@ class WriterLock:
                 return None
             try:
                 holder = {"pid": os.getpid(), "host": socket.gethostname(), "since_s": time.time()}
-                private_file(self._folder / HOLDER_FILE)
-                (self._folder / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+                private_file(self._folder / HOLDER_FILE, json.dumps(holder).encode())
             except BaseException:
                 lock.release()
                 raise

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from m2m_rag.config import LIMITS
-from m2m_rag.errors import InvalidInputError, LimitError
+from m2m_rag.errors import CorruptError, InvalidInputError, LimitError
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -50,8 +50,21 @@ def encode_metadata(metadata: Any, where: str) -> str:
 
 
 def decode_metadata(text: str) -> dict[str, Any]:
-    """Return the dictionary that `encode_metadata` was given."""
-    decoded: dict[str, Any] = json.loads(text) if text != "{}" else {}
+    """Return the dictionary that `encode_metadata` was given.
+
+    Raises
+    ------
+    CorruptError
+        The text is no JSON object: we did not write it.
+    """
+    if text == "{}":
+        return {}
+    try:
+        decoded = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptError(f"stored metadata is no JSON ({error}). Run verify().") from error
+    if type(decoded) is not dict:
+        raise CorruptError(f"stored metadata is no JSON object: {text:.80}. Run verify().")
     return decoded
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import apsw
 
+from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.sqlite import (
-    ConnectionPool,
     DatabaseKind,
     create_database,
     open_database,

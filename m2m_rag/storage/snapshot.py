@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, cast
 import apsw
 import numpy as np
 
-from m2m_rag._types import Condition, RowArray
-from m2m_rag.errors import InvalidFilterError
+from m2m_rag._types import METRICS, Condition, RowArray
+from m2m_rag.config import LIMITS
+from m2m_rag.errors import CorruptError, InvalidFilterError
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile
-from m2m_rag.storage.words import match_of
+from m2m_rag.storage.words import TOKENIZERS, match_of
 
 _COLUMNS = "row, id, text, metadata, alpha, kappa, expires_s"
 
@@ -31,6 +32,9 @@ class State(NamedTuple):
     dropped: int
     tokenizer: str | None
     next_expiry_s: float | None
+
+
+_NO_STATE = State(b"", "", -1, None, None, -1, -1, -1, -1, None, None)
 
 
 class StoredRecord(NamedTuple):
@@ -58,13 +62,20 @@ class Snapshot:
             "SELECT collection, metric, generation, dimension, embedder, commit_no,"
             " n_rows, n_live, dropped, tokenizer, next_expiry_s FROM state"
         ).fetchone()
-        self.state = State(*row)
+        self.state = State(*row) if row is not None else _NO_STATE
+        if not _is_possible(self.state):
+            raise CorruptError(f"the catalog's state cannot be true: {row}. Restore a backup.")
         now_s = time.time()
         expiry_s = self.state.next_expiry_s
         self._present, self.expired_rows = "1", np.empty(0, dtype=np.int64)
         if expiry_s is not None and expiry_s <= now_s:
             self._present = f"(expires_s IS NULL OR expires_s > {now_s!r})"
             self.expired_rows = self._rows(f"SELECT row FROM records WHERE expires_s <= {now_s!r}")
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection whose transaction this is."""
+        return self._connection
 
     @property
     def n_live(self) -> int:
@@ -104,7 +115,21 @@ class Snapshot:
             raise InvalidFilterError(
                 f"the filter is too large for one query ({error}). Split it, or use $in."
             ) from error
-        return _as_rows(found)
+        rows = _as_rows(found)
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.state.n_rows:
+            raise CorruptError("the catalog holds rows beyond its last. Restore a backup.")
+        return rows
+
+    def live_rows(self) -> RowArray:
+        """Return all rows that are live, ascending."""
+        return self._rows("SELECT row FROM records ORDER BY row")
+
+    def ids_between(self, first_row: int, stop: int) -> list[str]:
+        """Return the ids of the live rows from `first_row` to `stop`, which is left out."""
+        rows = self._connection.execute(
+            "SELECT id FROM records WHERE row >= ? AND row < ? ORDER BY row", (first_row, stop)
+        )
+        return [str(row[0]) for row in rows]
 
     def changed_since(self, commit_no: int) -> list[tuple[int, int]]:
         """Return (row, commit) of the rows whose metadata was replaced in place after a commit."""
@@ -196,3 +221,21 @@ class Snapshot:
 
 def _as_rows(found: list[Any]) -> RowArray:
     return np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
+
+
+def _is_possible(state: State) -> bool:
+    """Tell whether we can have written this: a folder may come from anyone."""
+    dimension = 1 if state.dimension is None else state.dimension
+    numbers = (state.generation, state.commit_no, state.n_rows, state.n_live, dimension)
+    return (
+        all(type(number) is int for number in numbers)
+        and type(state.collection) is bytes
+        and len(state.collection) == 16
+        and state.metric in METRICS
+        and 1 <= state.generation < 1 << 63
+        and 1 <= dimension <= LIMITS.dimension
+        and 0 <= state.n_live <= state.n_rows
+        and state.commit_no >= 0
+        and (state.tokenizer is None or state.tokenizer in TOKENIZERS)
+        and (state.next_expiry_s is None or type(state.next_expiry_s) is float)
+    )

@@ -10,12 +10,11 @@ from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.liveness import Liveness
+from m2m_rag.storage.plain import VECTORS_FOLDER
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.sqlite import SqlFunctions
 from m2m_rag.storage.transaction import NewRecord, Transaction
-from m2m_rag.storage.vectors import DiskVectors, MemoryVectors, Vectors
-
-VECTORS_FOLDER = "vectors"
+from m2m_rag.storage.vectors import DiskVectors, Layout, MemoryVectors, Vectors, check_files
 
 
 class CollectionStore:
@@ -29,7 +28,7 @@ class CollectionStore:
         self.folder = folder
         self.catalog = Catalog(folder, functions)
         self.liveness = Liveness()
-        self._vectors: Vectors | None = None
+        self._vectors: dict[tuple[int, int], Vectors] = {}
         self._lock = ForkSafeLock()
 
     def append(
@@ -38,7 +37,7 @@ class CollectionStore:
         """Write new records with their ``(n, d)`` vectors; n > 0."""
         dimension = vectors.shape[1]
         store = self._open_vectors(transaction, dimension)
-        files, blocks = store.append(transaction.layout(), vectors)
+        files, blocks = store.append(self._layout(transaction), vectors)
         transaction.record_vectors(files, blocks)
         transaction.insert(records, dimension)
 
@@ -47,33 +46,48 @@ class CollectionStore:
         dimension = snapshot.state.dimension
         if dimension is None:
             return []
-        return self._open_vectors(snapshot, dimension).segments(snapshot.layout())
+        return self._open_vectors(snapshot, dimension).segments(self._layout(snapshot))
 
     def vectors(self, snapshot: Snapshot, rows: RowArray) -> FloatArray:
         """Return ``(len(rows), d)`` copies of the vectors of those rows."""
         dimension = snapshot.state.dimension
         if dimension is None or len(rows) == 0:
             return np.empty((len(rows), dimension or 0), dtype=np.float32)
-        return self._open_vectors(snapshot, dimension).rows(snapshot.layout(), rows)
+        return self._open_vectors(snapshot, dimension).rows(self._layout(snapshot), rows)
+
+    def put(self, generation: int, vectors: Vectors) -> None:
+        """Put the vectors of a new generation in place, in the transaction that commits it."""
+        with self._lock:
+            self._keep(generation, vectors)
 
     def close(self) -> None:
         """Close files and connections."""
         self.catalog.close()
-        if self._vectors is not None:
-            self._vectors.close()
+        for vectors in self._vectors.values():
+            vectors.close()
+
+    def _layout(self, snapshot: Snapshot) -> Layout:
+        layout, state = snapshot.layout(), snapshot.state
+        if self.folder is not None:
+            check_files(layout.files, state.generation, state.n_rows, self.folder)
+        return layout
 
     def _open_vectors(self, snapshot: Snapshot, dimension: int) -> Vectors:
         """Open the vectors; a first add that failed may have opened them with another dimension."""
+        generation = snapshot.state.generation
         with self._lock:
-            if self._vectors is None or self._vectors.dimension != dimension:
-                state = snapshot.state
+            vectors = self._vectors.get((generation, dimension))
+            if vectors is None:
                 if self.folder is None:
-                    self._vectors = MemoryVectors(dimension)
+                    vectors = MemoryVectors(dimension)
                 else:
-                    self._vectors = DiskVectors(
-                        self.folder / VECTORS_FOLDER,
-                        dimension,
-                        state.collection,
-                        state.generation,
-                    )
-            return self._vectors
+                    folder = self.folder / VECTORS_FOLDER
+                    collection = snapshot.state.collection
+                    vectors = DiskVectors(folder, dimension, collection, generation)
+                self._keep(generation, vectors)
+            return vectors
+
+    def _keep(self, generation: int, vectors: Vectors) -> None:
+        """Keep this generation and the one before: older snapshots may still be read."""
+        kept = {key: value for key, value in self._vectors.items() if key[0] >= generation - 1}
+        self._vectors = {**kept, (generation, vectors.dimension): vectors}

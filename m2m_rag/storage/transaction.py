@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from m2m_rag._types import RowArray
+from m2m_rag.storage import derived
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.vectors.base import Block, VectorFile
 
@@ -102,13 +104,40 @@ class Transaction(Snapshot):
             blocks,
         )
 
+    def renumber(
+        self,
+        rows: RowArray,
+        generation: int,
+        files: Iterable[VectorFile],
+        blocks: Iterable[Block],
+    ) -> None:
+        """Give the live rows, ascending, the numbers from 0 on; the dead ones are forgotten.
+
+        Parameters
+        ----------
+        rows
+            The live rows.
+        generation, files, blocks
+            The vector files that hold them in this order.
+        """
+        for table in ("tombstones", "vector_files", "vector_blocks"):
+            self._connection.execute(f"DELETE FROM {table}").fetchall()
+        self.record_vectors(files, blocks)
+        self._connection.executemany(
+            "UPDATE records SET row = ? WHERE row = ?",
+            ((new, row) for new, row in enumerate(rows.tolist()) if new != row),
+        )
+        derived.rebuild(self._connection)
+        self.state = self.state._replace(generation=generation, n_rows=len(rows))
+
     def write_state(self) -> None:
         """Write the counters: the last statement before the commit."""
         state = self.state
         self._connection.execute(
-            "UPDATE state SET dimension = ?, embedder = ?, commit_no = ?, n_rows = ?,"
-            " n_live = ?, dropped = ?, next_expiry_s = ?",
+            "UPDATE state SET generation = ?, dimension = ?, embedder = ?, commit_no = ?,"
+            " n_rows = ?, n_live = ?, dropped = ?, next_expiry_s = ?",
             (
+                state.generation,
                 state.dimension,
                 state.embedder,
                 self.commit_no,

@@ -25,13 +25,12 @@ _TRIGRAM = 3
 
 
 def create_words(connection: apsw.Connection, tokenizer: str) -> None:
-    """Create the index of all texts that are there."""
+    """Create the index, empty; it has an entry for each record whose text is not empty."""
     arguments = " ".join(TOKENIZERS[tokenizer])
     connection.execute(
         "CREATE VIRTUAL TABLE words USING fts5("
         f"text, content='records', content_rowid='row', tokenize='{arguments}')"
     ).fetchall()
-    connection.execute("INSERT INTO words(words) VALUES ('rebuild')").fetchall()
 
 
 def match_of(connection: apsw.Connection, tokenizer: str, text: str) -> str | None:

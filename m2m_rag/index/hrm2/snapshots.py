@@ -23,9 +23,10 @@ import json
 import os
 import struct
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -121,21 +122,47 @@ def load(
     OSError
         It cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            magic, version, length, digest = _HEAD.unpack(stream.read(_HEAD.size))
-            text = stream.read(length)
-            if magic != MAGIC or xxhash.xxh3_64_intdigest(text) != digest:
-                raise ValueError("the header does not match its checksum")
-            if version != VERSION:
-                return None
-            header = json.loads(text)
-            if header["owner"] != dict(owner) or header["settings"] != list(settings):
-                return None
+    with _damage_named(path), open(path, "rb") as stream:
+        version, header, begin = _header(stream)
+        if version != VERSION:
+            return None
+        if header["owner"] != dict(owner) or header["settings"] != list(settings):
+            return None
+        raw = np.memmap(stream, dtype=np.uint8, mode="r").view(np.ndarray)
+        return _state(header, _arrays(raw, begin, header["arrays"]), settings, backend)
+
+
+def check(path: Path) -> None:
+    """Hold a file against its checksums.
+
+    Raises
+    ------
+    CorruptError
+        The file is damaged.
+    OSError
+        It cannot be read.
+    """
+    with _damage_named(path), open(path, "rb") as stream:
+        version, header, begin = _header(stream)
+        if version == VERSION:
             raw = np.memmap(stream, dtype=np.uint8, mode="r").view(np.ndarray)
-        arrays = _arrays(raw, _begin(length), header["arrays"])
-        return _state(header, arrays, settings, backend)
-    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+            _arrays(raw, begin, header["arrays"])
+
+
+def _header(stream: BinaryIO) -> tuple[int, dict[str, Any], int]:
+    """Return the version, the header, and where the arrays begin."""
+    magic, version, length, digest = _HEAD.unpack(stream.read(_HEAD.size))
+    text = stream.read(length)
+    if magic != MAGIC or xxhash.xxh3_64_intdigest(text) != digest:
+        raise ValueError("the header does not match its checksum")
+    return version, json.loads(text) if version == VERSION else {}, _begin(length)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error) as error:
         raise CorruptError(
             f"{path} is damaged: {error}. Delete it; the index is derived."
         ) from error
@@ -174,7 +201,8 @@ def _state(
 def newest(folder: Path) -> list[Path]:
     """Return the snapshots in a folder, those with the most rows first."""
     try:
-        return sorted(folder.glob("*" + SUFFIX), reverse=True)
+        found = sorted(folder.glob("*" + SUFFIX), reverse=True)
+        return [path for path in found if path.is_file() and not path.is_symlink()]
     except OSError:
         return []
 

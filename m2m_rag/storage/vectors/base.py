@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from m2m_rag._types import FloatArray, RowArray, Segment
+from m2m_rag.errors import CorruptError
 
 
 class VectorFile(NamedTuple):
@@ -33,6 +35,35 @@ class Layout(NamedTuple):
     files: Sequence[VectorFile]
     checksums: Callable[[int, int, int], dict[int, Block]]
     """``checksums(file, first_block, last_block)``: the blocks by number, bounds included."""
+
+
+def file_name(generation: int, number: int) -> str:
+    """Return the name of a vector file."""
+    return f"{generation}-{number}.f32"
+
+
+def check_files(files: Sequence[VectorFile], generation: int, n_rows: int, folder: Path) -> None:
+    """Raise unless the files are called as we call them and hold rows 0 to `n_rows` in order.
+
+    Raises
+    ------
+    CorruptError
+        The catalog's account of the files cannot be true: nobody but us may name files.
+    """
+    first_row = 0
+    for number, file in enumerate(files):
+        expected = VectorFile(number, file_name(generation, number), first_row, file.rows)
+        if file != expected or type(file.rows) is not int or file.rows < 1:
+            raise CorruptError(
+                f"{folder}: the catalog's account of its vector files cannot be true: {file}. "
+                "Restore a backup."
+            )
+        first_row += file.rows
+    if first_row != n_rows:
+        raise CorruptError(
+            f"{folder}: the catalog counts {n_rows} rows, its vector files hold {first_row}. "
+            "Restore a backup."
+        )
 
 
 class Vectors(ABC):

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import xxhash
 
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.checksums import checksum
 from m2m_rag.storage.files import os_errors, sync_data, sync_folder
-from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors
+from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
+from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors, file_name
 from m2m_rag.storage.vectors.format import (
     HEADER_BYTES,
     Header,
@@ -31,7 +32,6 @@ from m2m_rag.storage.vectors.format import (
 )
 
 MAX_FILE_BYTES = 1 << 30
-_OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class Piece(NamedTuple):
@@ -67,7 +67,7 @@ def plan_append(
         if last is None or room <= 0:
             number = 0 if last is None else last.number + 1
             first_row = 0 if last is None else last.first_row + last.rows
-            last = VectorFile(number, f"{generation}-{number}.f32", first_row, 0)
+            last = VectorFile(number, file_name(generation, number), first_row, 0)
             room = rows_per_file
         stop = min(n_rows, start + room)
         pieces.append(Piece(last, last.rows == 0, start, stop))
@@ -135,7 +135,7 @@ class DiskVectors(Vectors):
         """See `Vectors.segments`."""
         result = []
         for file in layout.files:
-            mapped = self._map(file)
+            mapped = self._map(file, file.rows)
             if mapped.checked < file.rows:
                 self._verify(layout, file, mapped.checked, file.rows)
                 mapped.checked = file.rows
@@ -145,13 +145,20 @@ class DiskVectors(Vectors):
     def rows(self, layout: Layout, rows: RowArray) -> FloatArray:
         """See `Vectors.rows`."""
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        n_found = 0
         for file in layout.files:
             inside = np.flatnonzero((rows >= file.first_row) & (rows < file.first_row + file.rows))
             local = rows[inside] - file.first_row
             for row in np.unique(local // self._block_rows) * self._block_rows:
                 self._verify(layout, file, int(row), min(int(row) + self._block_rows, file.rows))
             if len(inside):
-                out[inside] = self._map(file).rows[local]
+                out[inside] = self._map(file, int(local.max()) + 1).rows[local]
+            n_found += len(inside)
+        if n_found < len(rows):
+            raise CorruptError(
+                f"{self._folder}: the catalog names rows that its vector files do not hold. "
+                "Restore a backup."
+            )
         return out
 
     def close(self) -> None:
@@ -164,10 +171,11 @@ class DiskVectors(Vectors):
 
     def _write(self, piece: Piece, rows: FloatArray) -> None:
         with os_errors(self._folder / piece.file.name) as path:
+            refuse_link(path)
             self._write_to(path, piece, rows)
 
     def _write_to(self, path: Path, piece: Piece, rows: FloatArray) -> None:
-        flags = os.O_RDWR | _OPEN_FLAGS
+        flags = os.O_RDWR | OPEN_FLAGS
         if piece.is_new:
             self._folder.mkdir(exist_ok=True, mode=0o700)
             flags |= os.O_CREAT | os.O_TRUNC
@@ -190,28 +198,29 @@ class DiskVectors(Vectors):
         if not kept:
             return np.empty((0, self.dimension), dtype="<f4")
         self._verify(layout, file, file.rows - kept, file.rows)
-        return self._map(file).rows[file.rows - kept : file.rows]
+        return self._map(file, file.rows).rows[file.rows - kept : file.rows]
 
     def _checksums(self, file: VectorFile, rows: FloatArray) -> list[Block]:
         """Return the blocks of `rows`, which begin where the file's last block begins."""
         first = file.rows // self._block_rows
         parts = [rows[i : i + self._block_rows] for i in range(0, len(rows), self._block_rows)]
         return [
-            Block(file.number, first + i, len(part), _digest(part)) for i, part in enumerate(parts)
+            Block(file.number, first + i, len(part), digest(part)) for i, part in enumerate(parts)
         ]
 
-    def _map(self, file: VectorFile) -> _Mapped:
-        """Return the file with at least its committed rows mapped."""
+    def _map(self, file: VectorFile, n_rows: int) -> _Mapped:
+        """Return the file with at least its first `n_rows` committed rows mapped."""
         with self._lock:
             mapped = self._mapped.get(file.number)
-            if mapped is not None and len(mapped.rows) >= file.rows:
+            if mapped is not None and len(mapped.rows) >= n_rows:
                 return mapped
             path = self._folder / file.name
+            refuse_link(path)
             with os_errors(path), open(path, "rb") as stream:
                 check_header(stream.read(HEADER_BYTES), path, self._header(file))
                 size = os.fstat(stream.fileno()).st_size
                 present = (size - HEADER_BYTES) // (4 * self.dimension)
-                if present < file.rows:
+                if present < n_rows:
                     raise CorruptError(
                         f"{path} is cut off: {present} rows are there, {file.rows} are "
                         "committed. Restore a backup."
@@ -233,7 +242,7 @@ class DiskVectors(Vectors):
         """Check the blocks of rows `start` to `stop` that were not checked before."""
         if stop <= start:
             return
-        mapped = self._map(file)
+        mapped = self._map(file, stop)
         rows, verified = mapped.rows, mapped.verified
         first, last = start // self._block_rows, (stop - 1) // self._block_rows
         expected = {
@@ -251,7 +260,7 @@ class DiskVectors(Vectors):
             if (
                 block is None
                 or block.rows != size
-                or block.checksum != _digest(rows[begin : begin + size])
+                or block.checksum != digest(rows[begin : begin + size])
             ):
                 raise CorruptError(
                     f"{self._folder / file.name}: rows {file.first_row + begin} to "
@@ -261,10 +270,9 @@ class DiskVectors(Vectors):
             verified[number] = size
 
 
-def _digest(rows: FloatArray) -> int:
-    """Return the XXH3-64 of the rows' bytes as SQLite's signed 64-bit integer."""
-    unsigned: int = xxhash.xxh3_64_intdigest(memoryview(rows.data).cast("B"))
-    return unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+def digest(rows: FloatArray) -> int:
+    """Return the checksum of the rows' bytes."""
+    return checksum(memoryview(rows.data).cast("B"))
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

@@ -1,0 +1,147 @@
+"""Connections to a database, lent to one thread at a time, and taken back before a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from m2m_rag._forking import ForkSafeLock
+from m2m_rag.errors import ClosedError
+from m2m_rag.storage.fork_gate import GATE, POLL_S
+
+
+class ConnectionPool:
+    """Connections to one database, each used by one thread at a time.
+
+    A database in memory has a single connection, which its users share in turn.
+
+    SQLite keeps one account of file locks a process, and a forked child inherits the account but
+    not the locks. So a fork waits until all connections are back (see `fork_gate`) and closes them:
+    a child that inherits none opens its own and takes locks of its own.
+    """
+
+    def __init__(self, connect: Callable[[], apsw.Connection], *, single: bool) -> None:
+        self._connect = connect
+        self._single = single
+        self._turn = ForkSafeLock()
+        self._idle: list[apsw.Connection] = []
+        self._lent_to: list[int] = []
+        self._lock = ForkSafeLock()
+        self._closed = False
+        with _pools_lock:
+            _pools.add(self)
+
+    @contextmanager
+    def connection(self) -> Iterator[apsw.Connection]:
+        """Lend a connection.
+
+        Raises
+        ------
+        ClosedError
+            After `close`.
+        """
+        if self._single:
+            with self._turn, GATE:
+                self._check_open()
+                if not self._idle:
+                    self._idle.append(self._connect())
+                yield self._idle[0]
+            return
+        user = GATE.enter()
+        try:
+            connection = self._borrow(user)
+            try:
+                if connection is None:
+                    connection = self._connect()
+                yield connection
+            finally:
+                with self._lock:
+                    self._lent_to.remove(user)
+                    if connection is not None:
+                        self._idle.append(connection)
+        finally:
+            GATE.leave(user)
+
+    def close(self) -> None:
+        """Lend no more, wait for the connections that other threads use, and close all."""
+        if self._single:
+            with self._turn:
+                self._closed = True
+                self._close_all()
+            return
+        with self._lock:
+            self._closed = True
+        while self._is_lent_to_others():
+            time.sleep(POLL_S)
+        self._close_all()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses; the next user opens a new one."""
+        if not self._single:
+            self._close_all()
+
+    def renew(self) -> None:
+        """In a forked child: forget what the parent's other threads had borrowed.
+
+        Where SQLite cannot be used the connections are kept, for closing them would use it.
+        """
+        self._lent_to.clear()
+        if GATE.is_refused:
+            _left_to_parent.extend(self._idle)
+            self._idle = []
+
+    def _borrow(self, user: int) -> apsw.Connection | None:
+        with self._lock:
+            self._check_open()
+            self._lent_to.append(user)
+            return self._idle.pop() if self._idle else None
+
+    def _is_lent_to_others(self) -> bool:
+        with self._lock:
+            return any(user != threading.get_ident() for user in self._lent_to)
+
+    def _close_all(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        if idle:
+            with GATE:
+                for connection in idle:
+                    connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the database was closed. Open it again with Database(path).")
+
+
+_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_pools_lock = ForkSafeLock()
+_left_to_parent: list[apsw.Connection] = []
+
+
+def _all_pools() -> list[ConnectionPool]:
+    with _pools_lock:
+        return list(_pools)
+
+
+def _before_fork() -> None:
+    GATE.close()
+    for pool in _all_pools():
+        pool.close_idle()
+
+
+def _after_in_child() -> None:
+    GATE.renew()
+    for pool in _all_pools():
+        pool.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=GATE.open, after_in_child=_after_in_child
+    )
