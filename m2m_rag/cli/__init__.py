@@ -1,4 +1,4 @@
-"""The command line ``m2m``: ingest, search, info, collections, demo, doctor, bench."""
+"""The command line ``m2m``: ingest, search, info, collections, upkeep, demo, doctor, bench."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from m2m_rag.cli import demo, doctor, ingest, search, show
+from m2m_rag.cli import demo, doctor, ingest, search, show, upkeep
 from m2m_rag.cli.bench import bench_app
 from m2m_rag.cli.output import EXIT_CODES_HELP, reported
 
@@ -129,6 +129,58 @@ def demo_command(
 
 @app.command("doctor")
 @reported
-def doctor_command(as_json: JsonOption = False) -> None:
-    """Show versions, devices and extras, and try one tiny operation on each backend."""
-    doctor.run(as_json)
+def doctor_command(
+    path: Annotated[
+        Path | None, typer.Argument(help="A database's folder; without it, the installation.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make indexes again, remove what is left over.")
+    ] = False,
+    drop_damaged: Annotated[
+        bool, typer.Option("--drop-damaged", help="With --repair: delete damaged records.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Examine a database's folder: what is damaged, what is lost, what to do (exit code 0 or 1).
+
+    Without PATH: show versions, devices and extras, and try one operation on each backend.
+    """
+    if path is None:
+        doctor.run(as_json)
+    else:
+        upkeep.doctor(path, repair, drop_damaged, as_json)
+
+
+@app.command("backup")
+@reported
+def backup_command(
+    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    db: DbOption = DEFAULT_DB,
+) -> None:
+    """Write a verified backup, beside readers and writers."""
+    upkeep.backup(db, path)
+
+
+@app.command("restore")
+@reported
+def restore_command(
+    backup: Annotated[Path, typer.Argument(help="The backup's folder.")],
+    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+) -> None:
+    """Copy a backup to a new folder, verified; nothing is ever overwritten."""
+    upkeep.restore(backup, path)
+
+
+@app.command("compact")
+@reported
+def compact_command(
+    db: DbOption = DEFAULT_DB,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Only this one.")
+    ] = None,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Leave no byte of what was deleted.")
+    ] = False,
+) -> None:
+    """Give back the space of deleted records."""
+    upkeep.compact(db, collection, erase)
