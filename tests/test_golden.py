@@ -71,7 +71,9 @@ def test_the_kept_catalog_can_be_put_back(golden):
         database.open("notes").add(np.full((40, D), 0.5))
     for kept in path.rglob(f"{CATALOG_FILE}.v{number}"):
         kept.replace(kept.with_name(CATALOG_FILE))
-        connection = open_database(kept.with_name(CATALOG_FILE), replace(KIND, version=number))
+        connection = open_database(
+            kept.with_name(CATALOG_FILE), replace(KIND, version=number), any_format=True
+        )
         connection.close()
     with Database(path) as database:
         assert answers(database) == expected

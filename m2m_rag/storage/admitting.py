@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -36,8 +39,14 @@ def check_format(
         )
 
 
-def check_contents(connection: apsw.Connection, path: Path) -> None:
-    """Refuse what we never write: views and triggers would run another's SQL."""
+def check_contents(connection: apsw.Connection, path: Path, version: int, schema: str) -> None:
+    """Refuse what we never write: other tables than those of `schema`, views and triggers.
+
+    The tables of an older format than `version` are checked when it has been migrated.
+
+    Our tables are strict, so their columns hold values of their types and no others; views and
+    triggers would run another's SQL.
+    """
     foreign = "SELECT name FROM sqlite_schema WHERE type IN ('view', 'trigger') LIMIT 1"
     found = connection.execute(foreign).get
     if found is not None:
@@ -46,3 +55,32 @@ def check_contents(connection: apsw.Connection, path: Path) -> None:
         raise CorruptError(
             f"{path}: its pages have no checksums, though we write none without. Restore a backup."
         )
+    if connection.pragma("user_version") != version:
+        return
+    expected, present = _expected(schema), _tables(connection)
+    for table, columns in expected.items():
+        if present.get(table) != columns:
+            raise CorruptError(
+                f"{path}: the table {table!r} is missing or not the one that we write. "
+                "Restore a backup."
+            )
+
+
+@functools.cache
+def _expected(schema: str) -> dict[str, frozenset[tuple[str, str, int]]]:
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.execute(schema).fetchall()
+        return _tables(connection)
+
+
+def _tables(connection: apsw.Connection) -> dict[str, frozenset[tuple[str, str, int]]]:
+    """Return the strict tables: name, type and place in the primary key of each plain column."""
+    rows: Any = connection.execute(
+        "SELECT t.name, c.name, c.type, c.pk FROM pragma_table_list AS t"
+        " JOIN pragma_table_xinfo(t.name) AS c"
+        " WHERE t.schema = 'main' AND t.type = 'table' AND t.strict AND c.hidden = 0"
+    ).fetchall()
+    columns: dict[str, set[tuple[str, str, int]]] = {}
+    for table, *column in rows:
+        columns.setdefault(table, set()).add(tuple(column))
+    return {table: frozenset(found) for table, found in columns.items()}

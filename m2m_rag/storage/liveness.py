@@ -40,7 +40,7 @@ class Liveness:
                 self._died_at = grown
             if state.commit_no > self._seen:
                 for row, commit_no in snapshot.tombstones_since(self._seen):
-                    if not 0 <= row < state.n_rows:
+                    if type(commit_no) is not int or not 0 <= row < state.n_rows:
                         raise CorruptError(f"there is no row {row} to be dead. Restore a backup.")
                     self._died_at[row] = commit_no
                     self._any_died = True

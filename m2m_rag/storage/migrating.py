@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -22,6 +21,7 @@ import apsw
 
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.admitting import check_contents
 from m2m_rag.storage.files import sync_file, sync_folder
 from m2m_rag.storage.plain import refuse_link
 from m2m_rag.storage.sqlite import DatabaseKind, copy_database, open_database, translated
@@ -82,13 +82,14 @@ def migrate(path: Path, kind: DatabaseKind, steps: Mapping[int, Step]) -> int:
 
 
 def _migrate(path: Path, kind: DatabaseKind, steps: Mapping[int, Step], old: int) -> None:
-    with translated(path), closing(open_database(path, replace(kind, version=old))) as connection:
+    with translated(path), closing(open_database(path, kind, any_format=True)) as connection:
         keep_copy(connection, path.with_name(f"{path.name}.v{old}"))
         connection.execute("BEGIN IMMEDIATE").fetchall()
         try:
             for number in range(old, kind.version):
                 steps[number](connection)
             connection.pragma("user_version", kind.version)
+            check_contents(connection, path, kind.version, kind.schema)
             _check(connection, path)
             connection.execute("COMMIT").fetchall()
         except BaseException:

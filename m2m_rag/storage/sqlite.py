@@ -126,7 +126,7 @@ def open_database(
         try:
             _configure(connection, functions)
             check_format(connection, path, kind.application_id, kind.version, any_format)
-            check_contents(connection, path)
+            check_contents(connection, path, kind.version, kind.schema)
         except BaseException:
             connection.close()
             raise

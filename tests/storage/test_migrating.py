@@ -22,7 +22,11 @@ from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.sqlite import open_database
 
 BASE = KIND.version
-NEWER = replace(KIND, version=BASE + 2)
+NEWER = replace(
+    KIND,
+    version=BASE + 2,
+    schema=KIND.schema.replace("metadata TEXT NOT NULL,", "metadata TEXT NOT NULL, colour TEXT,"),
+)
 
 
 def add_column(connection):
