@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag.errors import FormatError, StorageError
+from m2m_rag.errors import CorruptError, FormatError, StorageError
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.files import os_errors, sync_folder
 from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE, POLL_S, WriterLock
@@ -39,13 +39,22 @@ def make_folder(path: Path) -> None:
     ------
     FormatError
         The folder holds other things.
+    CorruptError
+        It holds collections, but the registry that names them is gone.
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         names = {item.name for item in path.iterdir()} - _UNFINISHED
         foreign = {name for name in names if not name.startswith(REGISTRY_FILE + ".new")}
+        collections = path / COLLECTIONS_FOLDER
+        is_filled = collections.is_dir() and any(collections.iterdir())
     except OSError as error:
         raise StorageError(f"{path} cannot be made a database folder ({error}).") from error
+    if is_filled and not is_database(path):
+        raise CorruptError(
+            f"{path / REGISTRY_FILE} is missing: it names the collections that are in {path}. "
+            "Restore a backup; nothing was changed."
+        )
     if foreign and not is_database(path):
         raise FormatError(
             f"{path} is not empty and not a database of m2m_rag (it holds "

@@ -71,6 +71,17 @@ def test_a_newer_format_is_refused(folder):
     answers(folder)
 
 
+def test_a_registry_that_is_gone_is_not_made_anew(folder):
+    """An empty one in its place would hide every collection."""
+    (folder / "database.sqlite").unlink()
+    for read_only in (False, True):
+        with pytest.raises(StorageError):
+            Database(folder, read_only=read_only)
+    with pytest.raises(CorruptError, match=r"database\.sqlite is missing"):
+        Database(folder)
+    assert not (folder / "database.sqlite").exists()
+
+
 def test_another_programs_file_is_refused(folder):
     (catalog,) = folder.rglob("catalog.sqlite")
     catalog.unlink()
