@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from m2m_rag.storage.acknowledged import Acknowledged
 from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
@@ -31,9 +32,9 @@ class Catalog:
 
     def __init__(self, folder: Path | None, functions: SqlFunctions = NO_FUNCTIONS) -> None:
         self._path = None if folder is None else folder / CATALOG_FILE
-        self._pool = ConnectionPool(
-            lambda: open_database(self._path, KIND, functions), single=folder is None
-        )
+        self._functions = functions
+        self._acknowledged = None if folder is None else Acknowledged(folder)
+        self._pool = ConnectionPool(self._connect, single=folder is None)
 
     @staticmethod
     def create(folder: Path, metric: str, dimension: int | None, tokenizer: str | None) -> None:
@@ -82,10 +83,23 @@ class Catalog:
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
+        if self._acknowledged is not None:
+            self._acknowledged.note(transaction.state.collection, transaction.commit_no)
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+    def _connect(self) -> apsw.Connection:
+        noted = None if self._acknowledged is None else self._acknowledged.read()
+        connection = open_database(self._path, KIND, self._functions)
+        if self._acknowledged is not None:
+            try:
+                self._acknowledged.check(noted, connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
 
 def _end(connection: apsw.Connection, statement: str) -> None:

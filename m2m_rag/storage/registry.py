@@ -8,6 +8,7 @@ that no name leads to is the leftover of an interrupted create or drop.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -67,7 +68,9 @@ class Registry:
                 "INSERT INTO collections VALUES (?, ?, ?) ON CONFLICT(name) DO NOTHING",
                 (name, folder, time.time()),
             ).fetchall()
-            return connection.changes() == 1
+            is_new = connection.changes() == 1
+            _empty_log(connection)
+            return is_new
 
     def remove(self, name: str, folder: str) -> None:
         """Forget a name, durably, unless it leads to another folder by now."""
@@ -75,6 +78,7 @@ class Registry:
             connection.execute(
                 "DELETE FROM collections WHERE name = ? AND folder = ?", (name, folder)
             ).fetchall()
+            _empty_log(connection)
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,3 +86,13 @@ class Registry:
 
     def _connect(self) -> apsw.Connection:
         return open_database(self._path, KIND)
+
+
+def _empty_log(connection: apsw.Connection) -> None:
+    """Bring what was committed into the file, whose pages have checksums.
+
+    SQLite ends a damaged log silently, and a name that is only there would be lost. When a reader
+    is in the way, or it fails, the log keeps the commit, as it does anyway.
+    """
+    with suppress(apsw.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
