@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m2m_rag._dates import decode_json
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import Facet, MaskArray, RowArray
 from m2m_rag.filters import And, Compare, Filter, In, Not, Or, matches
 from m2m_rag.filters.ast import ORDERED
 from m2m_rag.filters.evaluate import ABSENT
 from m2m_rag.filters.sql import to_sql, typed_value
-from m2m_rag.storage.metadata import decode_value
 from m2m_rag.storage.snapshot import Snapshot
 
 MOST_COLUMNS = 64
@@ -115,7 +115,7 @@ class _Column:
         if kind in ("true", "false"):
             value = kind == "true"
         elif kind in ("array", "object"):
-            value = decode_value(value)
+            value = decode_json(value)
         key = _key_of(value)
         if key is None:
             key = ("json", repr(value))

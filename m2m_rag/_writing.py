@@ -72,7 +72,8 @@ class Writing(Handle):
         texts
             A string or None for each record.
         metadatas
-            A dictionary of JSON values, or None, for each record. It comes back exactly.
+            A dictionary of JSON values, dates and datetimes, or None, for each record. It comes
+            back exactly; a datetime's time zone comes back as its offset.
         alphas, kappas
             Weight (default 1) and concentration (default None) of each splat, above 0.
         expires_at

@@ -14,6 +14,11 @@ from m2m_rag.errors import DimensionError, DuplicateIdError, InvalidInputError, 
 
 NAN, INF = float("nan"), float("inf")
 
+
+class Timestamp(datetime.datetime):
+    """Stands for pandas's, whose nanoseconds would be lost."""
+
+
 GOOD_VECTORS = {
     "list": [[1, 2, 3]],
     "tuple": ((1.5, 2.0, 3.0),),
@@ -54,12 +59,17 @@ GOOD_METADATA = [
     {"x": 1e-320, "y": -0.0, "z": 1.7976931348623157e308},
     {"l": list(range(100_000))},
     {"مرحبا": "😀\x00\u202e"},
+    {"$ref": {"$ref": "#/a"}, "$dates": 1},
+    {"d": datetime.date(1, 1, 1), "l": [datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)]},
 ]
 BAD_METADATA = {
     "not a dictionary": ([1], "is a dictionary or None, got list"),
     "key": ({1: 2}, "keys are strings"),
     "NUL in a key": ({"a": {"b\x00": 1}}, "holds a NUL"),
-    "datetime": ({"d": datetime.datetime(2020, 1, 1)}, r"\['d'\]: datetime is not JSON.*isoformat"),
+    "time": ({"d": datetime.time(1)}, r"\['d'\]: time is not JSON"),
+    "datetime's subclass": ({"d": Timestamp(2020, 1, 1)}, "Timestamp is not JSON.*to_pydatetime"),
+    "mark of a datetime": ({"d": [{"$datetime": 1}]}, r"key '\$datetime' is reserved"),
+    "mark of a date": ({"$date": "2020-01-01", "a": 1}, r"key '\$date' is reserved"),
     "Decimal": ({"d": decimal.Decimal(1)}, "Decimal is not JSON"),
     "bytes": ({"d": b"x"}, "bytes is not JSON"),
     "tuple": ({"d": (1,)}, r"tuple is not JSON.*list\(value\)"),

@@ -13,6 +13,7 @@ ROOT = Path(m2m_rag.__file__).parent
 BASE = {
     "_types",
     "_closing",
+    "_dates",
     "_forking",
     "_lazy",
     "_optional",

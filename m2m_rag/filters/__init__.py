@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from m2m_rag.filters.ast import And, Compare, Exists, Filter, In, Not, Or
+from m2m_rag.filters.ast import And, Compare, Exists, Filter, Holds, In, Like, Not, Or
+from m2m_rag.filters.derived import between, contains, empty, substring
 from m2m_rag.filters.dialect import parse_where
 from m2m_rag.filters.evaluate import matches
 
-__all__ = ["And", "Compare", "Exists", "Filter", "In", "Not", "Or", "matches", "parse_where"]
+__all__ = [
+    "And",
+    "Compare",
+    "Exists",
+    "Filter",
+    "Holds",
+    "In",
+    "Like",
+    "Not",
+    "Or",
+    "between",
+    "contains",
+    "empty",
+    "matches",
+    "parse_where",
+    "substring",
+]

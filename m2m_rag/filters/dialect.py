@@ -1,22 +1,49 @@
-"""The dictionary dialect: what Chroma, FAISS and PGVector users write, read strictly.
+r"""The dictionary dialect: what Chroma, FAISS and PGVector users write, read strictly.
 
 ``{"source": "a.md", "year": {"$gte": 2020, "$lt": 2025}, "$or": [{...}, {...}]}``: keys of one
-dictionary, and operators of one key, are joined by AND. An unknown operator raises.
+dictionary, and operators of one key, are joined by AND. A dot in a key descends into a nested
+dictionary, unless the record has the key spelt so. An unknown operator raises.
+
+================================  ================================================================
+written under a key               holds when the record's value
+================================  ================================================================
+a value, or ``$eq: v``            equals v; a list or dictionary whole; None: is null or absent
+``$ne: v``, ``$neq: v``           does not (also when it is absent)
+``$gt``, ``$gte``, ``$lt``,       is of v's type and greater, not less, less, not greater: numbers,
+``$lte: v``                       strings by code point, dates, datetimes
+``$between: [v, w]``              is ``$gte: v`` and ``$lte: w``
+``$in: [v, ...]``                 equals one of them
+``$nin: [v, ...]``                equals none of them (also when it is absent)
+``$exists: True``                 is there, also as null (False: is absent)
+``$empty: True``                  is absent, null, ``""``, ``[]`` or ``{}`` (False: is not)
+``$contains: v``                  is a list that holds v, or a string in which the string v stands
+``$not_contains: v``              does not contain v (also when it is absent)
+``$any: [v, ...]``                is a list that holds one of them
+``$all: [v, ...]``                is a list that holds all of them
+``$like: p``                      is a string that fits p whole: ``%`` is any text, ``_`` one
+                                  character, a backslash takes the next character literally
+``$ilike: p``                     the same after Unicode case folding
+``$text: s``                      is a string in which s stands, after Unicode case folding
+``$not: {operators}``             does not fulfil them all
+================================  ================================================================
+
+At the top, and nested: ``$and: [filters]``, ``$or: [filters]``, ``$nor: [filters]`` (none holds),
+``$not: filter``. Types never coerce: ``"5"`` is not 5 and True is not 1, but 1 is 1.0. What has
+another type than its operand is false, never an error. Dates and datetimes are compared with their
+own type: aware datetimes by instant, naive ones as they stand.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidFilterError, did_you_mean
-from m2m_rag.filters.ast import And, Compare, CompareOp, Exists, Filter, In, Not, Or
+from m2m_rag.filters.ast import And, Compare, CompareOp, Exists, Filter, Holds, In, Like, Not, Or
+from m2m_rag.filters.checking import check_depth, check_tree
+from m2m_rag.filters.derived import between, contains, empty, substring
 
-COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
-FIELD_OPERATORS = (*COMPARISONS, "$in", "$nin", "$exists")
-LOGICAL_OPERATORS = ("$and", "$or", "$not")
+LOGICAL_OPERATORS = ("$and", "$or", "$nor", "$not")
 
 
 def parse_where(where: Mapping[str, Any] | Filter | None) -> Filter | None:
@@ -39,140 +66,144 @@ def parse_where(where: Mapping[str, Any] | Filter | None) -> Filter | None:
     """
     if where is None:
         return None
-    if isinstance(where, Mapping):
-        return _mapping(where, 1)
-    _check_tree(where, 1)
-    return where
+    tree = _mapping(where, 1) if isinstance(where, Mapping) else where
+    check_tree(tree)
+    return tree
 
 
 def _mapping(where: Mapping[str, Any], depth: int) -> Filter:
-    _check_depth(depth)
+    check_depth(depth)
     parts: list[Filter] = []
     for key, value in where.items():
         if not isinstance(key, str):
             raise InvalidFilterError(f"filter keys are strings, got {key!r} of {_kind(key)}.")
         if key.startswith("$"):
             parts.append(_logical(key, value, depth))
-        elif isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
-            parts.extend(_field(key, name, operand) for name, operand in value.items())
+        elif _has_operators(value):
+            parts.extend(_field(key, name, operand, depth) for name, operand in value.items())
         else:
-            parts.append(_field(key, "$eq", value))
+            parts.append(Compare(key, "eq", value))
+    return _joined(parts)
+
+
+def _joined(parts: list[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
+def _has_operators(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(str(name).startswith("$") for name in value)
+
+
 def _logical(name: str, value: Any, depth: int) -> Filter:
-    if name == "$not":
-        return Not(_branch(name, value, depth))
-    if name in ("$and", "$or"):
-        if not isinstance(value, (list, tuple)):
-            raise InvalidFilterError(f"{name} takes a list of filters, got {_kind(value)}.")
-        branches = tuple(_branch(name, branch, depth) for branch in value)
-        return And(branches) if name == "$and" else Or(branches)
     if name in FIELD_OPERATORS:
         raise InvalidFilterError(
             f"{name} stands under a key, as in {{'year': {{{name!r}: ...}}}}, not at the top."
         )
-    raise _unknown(name, LOGICAL_OPERATORS)
+    if name not in LOGICAL_OPERATORS:
+        raise _unknown(name, LOGICAL_OPERATORS)
+    if name == "$not":
+        return Not(_branch(name, value, depth))
+    if not isinstance(value, (list, tuple)):
+        raise InvalidFilterError(f"{name} takes a list of filters, got {_kind(value)}.")
+    branches = tuple(_branch(name, branch, depth) for branch in value)
+    if name == "$and":
+        return And(branches)
+    return Or(branches) if name == "$or" else Not(Or(branches))
 
 
 def _branch(name: str, value: Any, depth: int) -> Filter:
     if isinstance(value, Mapping):
         return _mapping(value, depth + 1)
     if isinstance(value, Filter):
-        _check_tree(value, depth + 1)
         return value
     raise InvalidFilterError(f"{name} takes filters (dictionaries), got {_kind(value)}.")
 
 
-def _field(path: str, name: Any, operand: Any) -> Filter:
-    part: Filter
-    if name in COMPARISONS:
-        part = Compare(path, cast(CompareOp, name[1:]), operand)
-    elif name in ("$in", "$nin"):
-        if not isinstance(operand, (list, tuple, set, frozenset)):
+def _field(path: str, name: Any, operand: Any, depth: int) -> Filter:
+    if name == "$not":
+        check_depth(depth)
+        if not _has_operators(operand):
             raise InvalidFilterError(
-                f"filter on {path!r}: {name} takes a list of values, got {_kind(operand)}."
+                f"filter on {path!r}: $not takes operators, as in {{'$not': {{'$gt': 5}}}}, got "
+                f"{operand!r:.80}. For a value use $ne."
             )
-        part = In(path, tuple(operand), negated=name == "$nin")
-    elif name == "$exists":
-        if not isinstance(operand, bool):
-            raise InvalidFilterError(
-                f"filter on {path!r}: $exists takes True or False, got {operand!r}."
-            )
-        part = Exists(path, operand)
-    else:
+        parts = [_field(path, name, value, depth + 1) for name, value in operand.items()]
+        return Not(_joined(parts))
+    if name in LOGICAL_OPERATORS:
+        raise InvalidFilterError(
+            f"filter on {path!r}: {name} joins whole filters, as in "
+            f"{{{name!r}: [{{{path!r}: ...}}, ...]}}."
+        )
+    make = _MAKERS.get(name)
+    if make is None:
         raise _unknown(str(name), (*FIELD_OPERATORS, *LOGICAL_OPERATORS))
-    _check_tree(part, 1)
-    return part
+    return make(path, name, operand)
 
 
-def _check_tree(node: Any, depth: int) -> None:
-    _check_depth(depth)
-    if isinstance(node, (And, Or)):
-        for part in node.parts:
-            _check_tree(part, depth + 1)
-    elif isinstance(node, Not):
-        _check_tree(node.part, depth + 1)
-    elif isinstance(node, (Compare, In, Exists)):
-        _check_text(node.path, f"path {node.path!r}")
-        if "\0" in node.path:
-            raise InvalidFilterError(f"filter path {node.path!r}: keys hold no NUL.")
-        if isinstance(node, Compare):
-            _check_value(node.path, node.value, 1)
-        elif isinstance(node, In):
-            for value in node.values:
-                _check_value(node.path, value, 1)
-    else:
+def _compare(path: str, name: str, operand: Any) -> Filter:
+    return Compare(path, cast(CompareOp, name[1:]), operand)
+
+
+def _between(path: str, name: str, operand: Any) -> Filter:
+    ends = _values(path, name, operand)
+    if len(ends) != 2 or isinstance(operand, (set, frozenset)):
         raise InvalidFilterError(
-            f"a filter is a dictionary or a tree of m2m_rag.filters, got {_kind(node)}."
+            f"filter on {path!r}: $between takes [lowest, highest], got {operand!r:.80}."
         )
+    return between(path, *ends)
 
 
-def _check_value(path: str, value: Any, depth: int) -> None:
-    """Refuse what metadata cannot hold: it could never match, which is more likely a mistake."""
-    if depth > LIMITS.metadata_depth:
-        raise InvalidFilterError(f"filter on {path!r}: the value nests too deeply.")
-    kind = type(value)
-    if kind is str:
-        _check_text(value, f"value of {path!r}")
-    elif kind is int:
-        if not -(2**63) <= value < 2**63:
-            raise InvalidFilterError(f"filter on {path!r}: this number is beyond 64-bit integers.")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise InvalidFilterError(f"filter on {path!r}: {value} is not a finite number.")
-    elif kind is list:
-        for item in value:
-            _check_value(path, item, depth + 1)
-    elif kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise InvalidFilterError(f"filter on {path!r}: key {key!r} is not a string.")
-            _check_text(key, f"value of {path!r}")
-            _check_value(path, item, depth + 1)
-    elif value is not None and kind is not bool:
+def _values(path: str, name: str, operand: Any) -> tuple[Any, ...]:
+    if not isinstance(operand, (list, tuple, set, frozenset)):
         raise InvalidFilterError(
-            f"filter on {path!r}: metadata holds JSON values, got {_kind(value)}. "
-            "Convert it to what was stored (str, int, float, bool, None, list or dict)."
+            f"filter on {path!r}: {name} takes a list of values, got {_kind(operand)}."
         )
+    return tuple(operand)
 
 
-def _check_text(text: Any, what: str) -> None:
-    if not isinstance(text, str):
-        raise InvalidFilterError(f"filter {what}: expected a string, got {_kind(text)}.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
+def _flag(path: str, name: str, operand: Any) -> bool:
+    if not isinstance(operand, bool):
         raise InvalidFilterError(
-            f"filter {what}: not valid Unicode text (position {error.start})."
-        ) from None
-
-
-def _check_depth(depth: int) -> None:
-    if depth > LIMITS.filter_depth:
-        raise InvalidFilterError(
-            f"the filter nests deeper than {LIMITS.filter_depth} levels. Flatten it."
+            f"filter on {path!r}: {name} takes True or False, got {operand!r:.80}."
         )
+    return operand
+
+
+def _text(path: str, name: str, operand: Any) -> str:
+    if not isinstance(operand, str):
+        raise InvalidFilterError(
+            f"filter on {path!r}: {name} takes a string, got {_kind(operand)}."
+        )
+    return operand
+
+
+_MAKERS: dict[Any, Callable[[str, str, Any], Filter]] = {
+    "$eq": _compare,
+    "$ne": _compare,
+    "$neq": lambda path, _, operand: Compare(path, "ne", operand),
+    "$gt": _compare,
+    "$gte": _compare,
+    "$lt": _compare,
+    "$lte": _compare,
+    "$between": _between,
+    "$in": lambda path, name, operand: In(path, _values(path, name, operand)),
+    "$nin": lambda path, name, operand: In(path, _values(path, name, operand), negated=True),
+    "$exists": lambda path, name, operand: Exists(path, _flag(path, name, operand)),
+    "$empty": lambda path, name, operand: (
+        empty(path) if _flag(path, name, operand) else Not(empty(path))
+    ),
+    "$contains": lambda path, _, operand: contains(path, operand),
+    "$not_contains": lambda path, _, operand: Not(contains(path, operand)),
+    "$any": lambda path, name, operand: Holds(path, _values(path, name, operand)),
+    "$all": lambda path, name, operand: Holds(path, _values(path, name, operand), every=True),
+    "$like": lambda path, name, operand: Like(path, _text(path, name, operand)),
+    "$ilike": lambda path, name, operand: Like(path, _text(path, name, operand), ignore_case=True),
+    "$text": lambda path, name, operand: substring(
+        path, _text(path, name, operand), ignore_case=True
+    ),
+}
+FIELD_OPERATORS = tuple(_MAKERS)
+"""What may stand under a key, beside ``$not``."""
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> InvalidFilterError:

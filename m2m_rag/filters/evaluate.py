@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from m2m_rag.filters.ast import And, Compare, Exists, Filter, In, Not, Or
+from m2m_rag._dates import AWARE, DATE, NAIVE, stamp
+from m2m_rag.filters.ast import And, Compare, Exists, Filter, Holds, In, Like, Not, Or
+from m2m_rag.filters.like import like
 
 ABSENT = object()
+ORDERED_KINDS = frozenset({"text", "number", AWARE, NAIVE, DATE})
+"""Kinds of values (`identity`) that have an order."""
 
 
 def matches(node: Filter, metadata: dict[str, Any]) -> bool:
@@ -29,6 +33,12 @@ def matches(node: Filter, metadata: dict[str, Any]) -> bool:
         case In(path, values, negated):
             found = lookup(metadata, path)
             return any(equal(found, value) for value in values) is not negated
+        case Holds(path, values, every):
+            found = lookup(metadata, path)
+            return isinstance(found, list) and holds(found, values, every)
+        case Like(path, pattern, ignore_case):
+            found = lookup(metadata, path)
+            return isinstance(found, str) and like(found, pattern, ignore_case)
         case Compare(path, op, value):
             found = lookup(metadata, path)
             if op == "eq":
@@ -50,38 +60,49 @@ def lookup(metadata: dict[str, Any], path: str) -> Any:
     return found
 
 
-def equal(found: Any, value: Any) -> bool:
-    """Compare two JSON values without coercion; None also equals `ABSENT`."""
-    if value is None:
-        return found is None or found is ABSENT
-    if isinstance(value, bool) or isinstance(found, bool):
-        return found is value
+def identity(value: Any) -> tuple[str, Any]:
+    """Return the kind of a value, and what tells it from others of its kind: both hashable.
+
+    Examples
+    --------
+    >>> identity(1) == identity(1.0), identity(1) == identity(True)
+    (True, False)
+    """
+    if value is None or value is ABSENT:
+        return "null", None
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, str):
+        return "text", value
     if isinstance(value, (int, float)):
-        return isinstance(found, (int, float)) and found == value
+        return "number", value
     if isinstance(value, list):
-        return (
-            isinstance(found, list)
-            and len(found) == len(value)
-            and all(equal(left, right) for left, right in zip(found, value, strict=True))
-        )
+        return "list", tuple(identity(item) for item in value)
     if isinstance(value, dict):
-        return (
-            isinstance(found, dict)
-            and found.keys() == value.keys()
-            and all(equal(found[key], value[key]) for key in value)
-        )
-    return isinstance(found, str) and found == value
+        return "dict", frozenset((key, identity(item)) for key, item in value.items())
+    return stamp(value)
+
+
+def equal(found: Any, value: Any) -> bool:
+    """Compare two values without coercion; None also equals `ABSENT`."""
+    return identity(found) == identity(value)
+
+
+def holds(found: list[Any], values: tuple[Any, ...], every: bool) -> bool:
+    """Tell whether the list has one of `values` among its items, or `every` one of them."""
+    items = {identity(item) for item in found}
+    wanted = {identity(value) for value in values}
+    return wanted <= items if every else not wanted.isdisjoint(items)
 
 
 def _ordered(found: Any, op: str, value: Any) -> bool:
-    if isinstance(found, bool) or isinstance(found, str) is not isinstance(value, str):
-        return False
-    if not isinstance(found, (int, float, str)):
+    (kind, left), (other, right) = identity(found), identity(value)
+    if kind != other or kind not in ORDERED_KINDS:
         return False
     if op == "gt":
-        return bool(found > value)
+        return bool(left > right)
     if op == "gte":
-        return bool(found >= value)
+        return bool(left >= right)
     if op == "lt":
-        return bool(found < value)
-    return bool(found <= value)
+        return bool(left < right)
+    return bool(left <= right)

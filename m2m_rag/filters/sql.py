@@ -3,22 +3,31 @@
 No key, value or path becomes SQL text: paths are bound as quoted JSON path labels, values as
 parameters. Every expression yields 0 or 1, never NULL, so NOT means what it says. Numbers are safe
 to compare in SQL: SQLite 3.54 read back each of 600,000 random float64 texts to the same bits.
+Lists, dictionaries and patterns are left to the plain evaluator's own functions.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+from m2m_rag._dates import AWARE, DATE, NAIVE, TAGS, decode_json, tagged
 from m2m_rag._types import Condition
-from m2m_rag.filters.ast import And, Compare, Exists, Filter, In, Not, Or
-from m2m_rag.filters.evaluate import equal
-
-JSON_EQUAL = "m2m_json_equal"
-"""Name of the SQL function that compares two JSON containers (`json_equal`)."""
+from m2m_rag.filters.ast import And, Compare, Exists, Filter, Holds, In, Like, Not, Or
+from m2m_rag.filters.evaluate import equal, holds, identity
+from m2m_rag.filters.like import like
 
 _SYMBOL = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_NUMBER = "('integer', 'real')"
+_SCALARS = {
+    "text": ("", "= 'text'"),
+    "number": ("", "IN ('integer', 'real')"),
+    AWARE: (f'."{AWARE}"[0]', "= 'integer'"),
+    NAIVE: (f'."{NAIVE}"', "= 'text'"),
+    DATE: (f'."{DATE}"', "= 'text'"),
+}
+"""Kinds (`identity`) that SQL compares: where below the path it finds them, and as which type."""
 
 
 def to_sql(node: Filter, column: str = "metadata") -> Condition:
@@ -41,13 +50,18 @@ def to_sql(node: Filter, column: str = "metadata") -> Condition:
     return Condition(_Translator(column, parameters).node(node), parameters)
 
 
-def json_equal(*texts: Any) -> bool:
-    """Compare two JSON texts as values: the SQL function `JSON_EQUAL`."""
-    left, right = texts
-    return equal(json.loads(left), json.loads(right))
+@lru_cache(maxsize=64)
+def _values(text: str) -> tuple[Any, ...]:
+    return tuple(decode_json(text))
 
 
-SQL_FUNCTIONS = {JSON_EQUAL: json_equal}
+SQL_FUNCTIONS: dict[str, Callable[[Any, Any], bool]] = {
+    "m2m_json_equal": lambda found, value: equal(decode_json(found), decode_json(value)),
+    "m2m_holds_any": lambda found, values: holds(decode_json(found), _values(values), every=False),
+    "m2m_holds_all": lambda found, values: holds(decode_json(found), _values(values), every=True),
+    "m2m_like": like,
+    "m2m_ilike": lambda found, pattern: like(found, pattern, ignore_case=True),
+}
 """What a connection must offer for `to_sql`'s expressions; each takes two arguments."""
 
 
@@ -70,64 +84,89 @@ class _Translator:
                 return f"({self.call('json_type', path)} IS {'NOT ' if present else ''}NULL)"
             case In(path, values, negated):
                 return ("NOT " if negated else "") + self.contained(path, values)
+            case Holds(path, values, every):
+                function = f"m2m_holds_{'all' if every else 'any'}"
+                return self.judged(path, "array", function, _json(values))
+            case Like(path, pattern, ignore_case):
+                function = "m2m_ilike" if ignore_case else "m2m_like"
+                return self.judged(path, "text", function, pattern)
             case Compare(path, op, value):
                 if op in ("eq", "ne"):
                     return ("NOT " if op == "ne" else "") + self.equals(path, value)
-                kind = "= 'text'" if isinstance(value, str) else f"IN {_NUMBER}"
-                typed = self.call("json_type", path)
-                found = self.call("json_extract", path)
-                self.parameters.append(value)
-                return f"(({typed} {kind} AND {found} {_SYMBOL[op]} ?) IS TRUE)"
+                kind, operand = identity(value)
+                return self.compared(path, kind, f"{_SYMBOL[op]} ?", operand)
 
     def joined(self, parts: tuple[Filter, ...], word: str, empty: str) -> str:
         return _balanced([self.node(part) for part in parts], word) if parts else empty
 
     def equals(self, path: str, value: Any) -> str:
-        typed = self.call("json_type", path)
-        if value is None:
-            return f"(COALESCE({typed}, 'null') = 'null')"
-        if isinstance(value, bool):
+        kind, operand = identity(value)
+        if kind == "null":
+            return f"(COALESCE({self.call('json_type', path)}, 'null') = 'null')"
+        if kind == "bool":
+            typed = self.call("json_type", path)
             return f"(({typed} = '{'true' if value else 'false'}') IS TRUE)"
-        if isinstance(value, (list, dict)):
-            kind = "array" if isinstance(value, list) else "object"
-            found = self.call("json_extract", path)
-            self.parameters.append(json.dumps(value))
-            # CASE, not AND: SQLite may evaluate both sides of AND, and found may be no container.
-            return f"(CASE WHEN {typed} = '{kind}' THEN {JSON_EQUAL}({found}, ?) ELSE 0 END)"
-        kind = "= 'text'" if isinstance(value, str) else f"IN {_NUMBER}"
-        found = self.call("json_extract", path)
-        self.parameters.append(value)
-        return f"(({typed} {kind} AND {found} = ?) IS TRUE)"
+        if kind in _SCALARS:
+            return self.compared(path, kind, "= ?", operand)
+        container = "array" if kind == "list" else "object"
+        return self.judged(path, container, "m2m_json_equal", _json(value))
 
     def contained(self, path: str, values: tuple[Any, ...]) -> str:
-        """Strings and numbers go through one bound JSON list each, however many there are."""
-        strings = [value for value in values if type(value) is str]
-        numbers = [value for value in values if type(value) in (int, float)]
-        others = [value for value in values if type(value) not in (str, int, float)]
-        parts = []
-        for kind, group in (("= 'text'", strings), (f"IN {_NUMBER}", numbers)):
-            if group:
-                typed = self.call("json_type", path)
-                found = self.call("json_extract", path)
-                self.parameters.append(json.dumps(group))
-                parts.append(
-                    f"(({typed} {kind} AND {found} IN (SELECT value FROM json_each(?))) IS TRUE)"
-                )
+        """Values of one kind that SQL compares go through one bound list, however many."""
+        groups: dict[str, list[Any]] = {}
+        others = []
+        for value in values:
+            kind, operand = identity(value)
+            if kind in _SCALARS:
+                groups.setdefault(kind, []).append(operand)
+            else:
+                others.append(value)
+        listed = "IN (SELECT value FROM json_each(?))"
+        parts = [
+            self.compared(path, kind, listed, json.dumps(group)) for kind, group in groups.items()
+        ]
         parts.extend(self.equals(path, value) for value in others)
         return _balanced(parts, " OR ") if parts else "0"
 
-    def call(self, function: str, path: str) -> str:
-        """Apply `json_type` or `json_extract` at the path: the exact key first, then the dots."""
-        exact = "$." + json.dumps(path, ensure_ascii=False)
-        if "." not in path:
-            self.parameters.append(exact)
+    def compared(self, path: str, kind: str, test: str, operand: Any) -> str:
+        """Test the value where it has the kind."""
+        below, json_type = _SCALARS[kind]
+        typed = self.call("json_type", path, below)
+        found = self.call("json_extract", path, below)
+        self.parameters.append(operand)
+        return f"(({typed} {json_type} AND {found} {test}) IS TRUE)"
+
+    def judged(self, path: str, json_type: str, function: str, operand: str) -> str:
+        """Ask a function of ours about the value where it has the type."""
+        typed = self.call("json_type", path)
+        found = self.call("json_extract", path)
+        self.parameters.append(operand)
+        # CASE, not AND: SQLite may evaluate both sides of AND, and found may have another type.
+        return f"(CASE WHEN {typed} = '{json_type}' THEN {function}({found}, ?) ELSE 0 END)"
+
+    def call(self, function: str, path: str, below: str = "") -> str:
+        """Apply `json_type` or `json_extract` at the path: the exact key first, then the dots.
+
+        `below` leads from there into a tagged object; the path itself never does.
+        """
+        exact, keys = f"$.{_label(path)}", path.split(".")
+        if len(keys) == 1 or not TAGS.isdisjoint(keys):
+            self.parameters.append(exact + below)
             return f"{function}({self.column}, ?)"
-        nested = "$" + "".join("." + json.dumps(k, ensure_ascii=False) for k in path.split("."))
-        self.parameters.extend((exact, exact, nested))
+        nested = "$" + "".join(f".{_label(key)}" for key in keys)
+        self.parameters.extend((exact, exact + below, nested + below))
         return (
             f"CASE WHEN json_type({self.column}, ?) IS NOT NULL"
             f" THEN {function}({self.column}, ?) ELSE {function}({self.column}, ?) END"
         )
+
+
+def _label(key: str) -> str:
+    return json.dumps(key, ensure_ascii=False)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=tagged)
 
 
 def _balanced(parts: list[str], word: str) -> str:

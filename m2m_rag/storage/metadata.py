@@ -1,20 +1,25 @@
 """Metadata as JSON text: what is accepted comes back exactly, everything else is refused.
 
-Accepted: dictionaries with string keys, lists, str, int within 64 bits, finite float, bool, None.
-Nothing is converted: a tuple, a datetime or a numpy scalar would come back as something else, so
-the error names it and says what to store instead.
+Accepted: dictionaries with string keys, lists, str, int within 64 bits, finite float, bool, None,
+date, and datetime, naive or aware (it comes back with the offset that it had, as a fixed one).
+Nothing is converted: a tuple or a numpy scalar would come back as something else, so the error
+names it and says what to store instead.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from datetime import date, datetime
 from typing import Any
 
+from m2m_rag._dates import TAGS, decode_json, tagged
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import CorruptError, InvalidInputError, LimitError
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=tagged
+)
 
 
 def encode_metadata(metadata: Any, where: str) -> str:
@@ -30,7 +35,7 @@ def encode_metadata(metadata: Any, where: str) -> str:
     Raises
     ------
     InvalidInputError
-        Naming the key and the value that JSON cannot hold exactly.
+        Naming the key and the value that would not come back exactly.
     """
     if not metadata and (metadata is None or type(metadata) is dict):
         return "{}"
@@ -60,17 +65,12 @@ def decode_metadata(text: str) -> dict[str, Any]:
     if text == "{}":
         return {}
     try:
-        decoded = json.loads(text)
+        decoded = decode_json(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise CorruptError(f"stored metadata is no JSON ({error}). Run verify().") from error
     if type(decoded) is not dict:
         raise CorruptError(f"stored metadata is no JSON object: {text:.80}. Run verify().")
     return decoded
-
-
-def decode_value(text: str) -> Any:
-    """Return a list or dictionary that stood within metadata."""
-    return json.loads(text)
 
 
 def check_unicode(text: str, where: str) -> None:
@@ -118,12 +118,17 @@ def _check(value: Any, where: str, depth: int) -> None:
                 raise InvalidInputError(
                     f"{where}: key {key!r} holds a NUL, which no path can name."
                 )
+            if key in TAGS:
+                raise InvalidInputError(
+                    f"{where}: key {key!r} is reserved: it marks stored dates. Store the date or "
+                    "datetime itself, or use another key."
+                )
             if type(item) is str:
                 continue
             _check(item, f"{where}[{key!r}]", depth + 1)
-    else:
+    elif kind is not datetime and kind is not date:
         raise InvalidInputError(
-            f"{where}: {kind.__name__} is not JSON (dict, list, str, int, float, bool, None). "
-            "Convert it first: value.isoformat() for dates, list(value) for tuples and sets, "
-            "value.item() for numpy scalars."
+            f"{where}: {kind.__name__} is not JSON (dict, list, str, int, float, bool, None) nor a "
+            "date or datetime. Convert it first: list(value) for tuples and sets, value.item() "
+            "for numpy scalars, value.to_pydatetime() for pandas timestamps."
         )

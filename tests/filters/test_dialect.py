@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from m2m_rag.errors import InvalidFilterError
-from m2m_rag.filters import And, Compare, Exists, In, Not, Or, parse_where
+from m2m_rag.filters import And, Compare, Exists, Holds, In, Like, Not, Or, parse_where
+
+DAY = datetime.date(2024, 5, 6)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,25 @@ from m2m_rag.filters import And, Compare, Exists, In, Not, Or, parse_where
             Or((Compare("a", "eq", 1), Compare("b", "ne", 2))),
         ),
         ({"$not": {"a": 1}}, Not(Compare("a", "eq", 1))),
+        ({"$nor": [{"a": 1}, {"b": 2}]}, Not(Or((Compare("a", "eq", 1), Compare("b", "eq", 2))))),
+        ({"a": {"$neq": 1}}, Compare("a", "ne", 1)),
+        ({"a": ["x"]}, Compare("a", "eq", ["x"])),
+        ({"a": DAY}, Compare("a", "eq", DAY)),
+        ({"a": {"$between": (1, 5)}}, And((Compare("a", "gte", 1), Compare("a", "lte", 5)))),
+        ({"a": {"$contains": 1}}, Holds("a", (1,))),
+        ({"a": {"$contains": "5_%"}}, Or((Holds("a", ("5_%",)), Like("a", r"%5\_\%%")))),
+        ({"a": {"$not_contains": 1}}, Not(Holds("a", (1,)))),
+        ({"a": {"$any": ["x", 1]}}, Holds("a", ("x", 1))),
+        ({"a": {"$all": ["x", 1]}}, Holds("a", ("x", 1), every=True)),
+        ({"a": {"$like": "x%"}}, Like("a", "x%")),
+        ({"a": {"$ilike": "x%"}}, Like("a", "x%", ignore_case=True)),
+        ({"a": {"$text": "x\\"}}, Like("a", "%x\\\\%", ignore_case=True)),
+        ({"a": {"$empty": True}}, Or(tuple(Compare("a", "eq", v) for v in (None, "", [], {})))),
+        (
+            {"a": {"$not": {"$gt": 1, "$lt": 5}}},
+            Not(And((Compare("a", "gt", 1), Compare("a", "lt", 5)))),
+        ),
+        ({"a": {"$not": {"$not": {"$gt": 1}}}}, Not(Not(Compare("a", "gt", 1)))),
         ({"$and": [Compare("a", "eq", 1)]}, And((Compare("a", "eq", 1),))),
         (Compare("a", "eq", 1), Compare("a", "eq", 1)),
     ],
@@ -37,16 +60,34 @@ def test_reads(where, expected):
     ("where", "message"),
     [
         ({"a": {"$gte ": 1}}, r"unknown filter operator '\$gte '. Did you mean '\$gte'"),
-        ({"a": {"$neq": 1}}, r"Did you mean '\$ne'"),
+        ({"a": {"$contain": 1}}, r"Did you mean '\$contains'"),
         ({"a": {"$gt": 1, "b": 2}}, "unknown filter operator 'b'"),
-        ({"$nor": []}, "unknown filter operator '\\$nor'.*\\$or"),
+        ({"$xor": []}, r"unknown filter operator '\$xor'. Did you mean '\$or'.*\$nor"),
+        ({"a": {"$or": [{"$gt": 1}]}}, r"\$or joins whole filters, as in {'\$or': \[{'a'"),
+        ({"a": {"$not": 5}}, r"takes operators.*got 5\. For a value use \$ne"),
+        ({"a": {"$not": {}}}, "takes operators"),
+        ({"$not": [{"a": 1}]}, "takes filters .dictionaries., got list"),
+        ({"a": {"$between": [1]}}, r"\$between takes \[lowest, highest\], got \[1\]"),
+        ({"a": {"$between": {1, 2}}}, r"\$between takes \[lowest"),
+        ({"a": {"$between": [1, None]}}, "got NoneType"),
+        ({"a": {"$any": "x"}}, r"\$any takes a list of values, got str"),
+        ({"a": {"$all": 5}}, r"\$all takes a list of values, got int"),
+        ({"a": {"$all": [b"x"]}}, "got bytes"),
+        ({"a": {"$empty": 0}}, r"\$empty takes True or False, got 0"),
+        ({"a": {"$like": 5}}, r"\$like takes a string, got int"),
+        ({"a": {"$ilike": ["x"]}}, r"\$ilike takes a string, got list"),
+        ({"a": {"$text": None}}, r"\$text takes a string, got NoneType"),
+        ({"a": {"$like": "x\\"}}, "ends with a lone backslash"),
+        ({"a": {"$like": "\ud800"}}, "not valid Unicode"),
+        ({"a": [{"$date": "2024-05-06"}]}, r"'\$date' is reserved"),
+        ({"a": {"$eq": {1}}}, "got set"),
         ({"$eq": 1}, "stands under a key"),
         ({"$and": {"a": 1}}, "list of filters, got dict"),
         ({"$or": ["a"]}, "takes filters"),
         ({"$not": [1]}, "takes filters"),
         ({"a": {"$in": "abc"}}, "list of values, got str"),
         ({"a": {"$exists": 1}}, "True or False"),
-        ({"a": {"$gt": None}}, "orders numbers or strings, got NoneType"),
+        ({"a": {"$gt": None}}, "orders numbers, strings, dates or datetimes, got NoneType"),
         ({"a": {"$gt": True}}, "got bool"),
         ({"a": float("nan")}, "not a finite number"),
         ({"a": 2**63}, "64-bit"),
@@ -73,3 +114,21 @@ def test_depth_is_limited():
         deep = {"$not": deep}
     with pytest.raises(InvalidFilterError, match="nests deeper than 64"):
         parse_where(deep)
+
+
+def test_a_tree_is_checked_where_it_is_made():
+    with pytest.raises(InvalidFilterError, match="expected a string to look for, got int"):
+        Like("a", 5)
+
+
+def test_what_is_read_can_be_read_again():
+    deep: dict = {"a": {"$contains": "x", "$not": {"$in": [1]}}}
+    for _ in range(58):
+        deep = {"b": 1, "$not": deep} if _ % 2 else {"$or": [deep]}
+        try:
+            tree = parse_where(deep)
+        except InvalidFilterError:
+            break
+        assert parse_where(tree) == tree
+    else:
+        pytest.fail("the limit was not reached")

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from metadata_strategies import FILTERS, METADATA
 
 from m2m_rag.filters import And, Compare, Exists, In, Not, Or, matches
-from m2m_rag.filters.sql import JSON_EQUAL, json_equal, to_sql
+from m2m_rag.filters.sql import SQL_FUNCTIONS, to_sql
 from m2m_rag.storage.metadata import decode_metadata, encode_metadata
 
 
 @pytest.fixture(scope="module")
 def connection():
     with apsw.Connection(":memory:") as connection:
-        connection.create_scalar_function(JSON_EQUAL, json_equal, 2, deterministic=True)
+        for name, function in SQL_FUNCTIONS.items():
+            connection.create_scalar_function(name, function, 2, deterministic=True)
         connection.execute("CREATE TABLE t(metadata TEXT)").fetchall()
         yield connection
 
