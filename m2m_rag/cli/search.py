@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def run(
                 collection.bind_embedder(embedder.fingerprint)
             hits = collection.search(embedder.embed_query(query), k, where=condition)
     if as_json:
-        typer.echo(json.dumps([_as_dict(hit) for hit in hits], ensure_ascii=False, indent=2))
+        rows = [_as_dict(hit) for hit in hits]
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=date.isoformat))
         return
     for number, hit in enumerate(hits, 1):
         print_hit(number, hit.score, hit.text or "", hit.metadata)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from langchain_core.documents import Document
 
 from m2m_rag.errors import InvalidInputError
-from m2m_rag.filters import And, Filter, In, Not, Or, parse_where
+from m2m_rag.filters import And, Filter, Holds, In, Not, Or, parse_where
 
 DocumentTest: TypeAlias = Callable[[Document], bool]
 FilterLike: TypeAlias = Mapping[str, Any] | Filter | DocumentTest | None
@@ -73,4 +73,6 @@ def _is_constant(node: Filter, value: bool) -> bool:
         return decides(_is_constant(part, value) for part in node.parts)
     if isinstance(node, Not):
         return _is_constant(node.part, not value)
+    if isinstance(node, Holds):
+        return not (value or node.every or node.values)
     return isinstance(node, In) and not node.values and node.negated is value
