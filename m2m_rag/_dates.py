@@ -4,11 +4,12 @@
 
     aware datetime   {"$datetime": [microseconds since 1970 in UTC, "2024-05-06T07:08:00+02:00"]}
     naive datetime   {"$naive": "2024-05-06T07:08:00"}
-    date             {"$date": "2024-05-06"}
+    date             {"$day": "2024-05-06"}
 
 The number orders aware datetimes of any offset by instant, and the text brings the offset back
 (as a fixed one: a zone's name is not kept). The texts of the other two order as what they stand
-for. The three keys are reserved: metadata that uses one as a key is refused.
+for. The three keys are reserved: metadata that uses one as a key is refused. MongoDB's ``$date`` is
+none of them, so that its exports can be ingested.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-AWARE, NAIVE, DATE = "$datetime", "$naive", "$date"
+AWARE, NAIVE, DATE = "$datetime", "$naive", "$day"
 TAGS = frozenset({AWARE, NAIVE, DATE})
 """The keys that mark a tagged object; no path leads through one."""
 
@@ -31,7 +32,7 @@ def stamp(value: date) -> tuple[str, int | str]:
     Examples
     --------
     >>> stamp(date(2024, 5, 6))
-    ('$date', '2024-05-06')
+    ('$day', '2024-05-06')
     """
     if not isinstance(value, datetime):
         return DATE, value.isoformat()

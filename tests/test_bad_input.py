@@ -59,7 +59,7 @@ GOOD_METADATA = [
     {"x": 1e-320, "y": -0.0, "z": 1.7976931348623157e308},
     {"l": list(range(100_000))},
     {"مرحبا": "😀\x00\u202e"},
-    {"$ref": {"$ref": "#/a"}, "$dates": 1},
+    {"$ref": {"$ref": "#/a"}, "$days": 1, "at": {"$date": "2020-01-01T00:00:00Z"}},
     {"d": datetime.date(1, 1, 1), "l": [datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)]},
 ]
 BAD_METADATA = {
@@ -69,7 +69,7 @@ BAD_METADATA = {
     "time": ({"d": datetime.time(1)}, r"\['d'\]: time is not JSON"),
     "datetime's subclass": ({"d": Timestamp(2020, 1, 1)}, "Timestamp is not JSON.*to_pydatetime"),
     "mark of a datetime": ({"d": [{"$datetime": 1}]}, r"key '\$datetime' is reserved"),
-    "mark of a date": ({"$date": "2020-01-01", "a": 1}, r"key '\$date' is reserved"),
+    "mark of a date": ({"$day": "2020-01-01", "a": 1}, r"key '\$day' is reserved"),
     "Decimal": ({"d": decimal.Decimal(1)}, "Decimal is not JSON"),
     "bytes": ({"d": b"x"}, "bytes is not JSON"),
     "tuple": ({"d": (1,)}, r"tuple is not JSON.*list\(value\)"),

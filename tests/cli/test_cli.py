@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_ingest_search_info(m2m, docs):
     info = json.loads(m2m("info", "--json"))
     assert info["collections"][0]["n_records"] == 2
     assert info["bytes"] > 4096
+
+
+def test_dates_are_printed_as_iso_text(m2m, docs, tmp_path):
+    m2m("ingest", "docs", "-e", "hashing")
+    with Database(tmp_path / "m2m_db") as database:
+        documents = database.open("documents")
+        documents.update(documents.ids(), [{"day": date(2024, 5, 6)}] * 2)
+    (hit,) = json.loads(m2m("search", "green tea", "-k", "1", "--json"))
+    assert hit["metadata"]["day"] == "2024-05-06"
 
 
 def test_reingest_reports_what_changed(m2m, docs):

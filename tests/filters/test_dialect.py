@@ -79,7 +79,7 @@ def test_reads(where, expected):
         ({"a": {"$text": None}}, r"\$text takes a string, got NoneType"),
         ({"a": {"$like": "x\\"}}, "ends with a lone backslash"),
         ({"a": {"$like": "\ud800"}}, "not valid Unicode"),
-        ({"a": [{"$date": "2024-05-06"}]}, r"'\$date' is reserved"),
+        ({"a": [{"$day": "2024-05-06"}]}, r"'\$day' is reserved"),
         ({"a": {"$eq": {1}}}, "got set"),
         ({"$eq": 1}, "stands under a key"),
         ({"$and": {"a": 1}}, "list of filters, got dict"),

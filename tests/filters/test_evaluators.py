@@ -60,10 +60,10 @@ def by_sql(connection, node, metadata):
 @example(Compare("a", "lt", "\U00010000"), {"a": "\uffff"})
 @example(Like("a", "%\x00_", ignore_case=True), {"a": "X\x00Y"})
 @example(Compare("a.b", "lt", MOMENT), {"a": {"b": date(2024, 5, 6)}})
-@example(Exists("a.$datetime"), {"a": MOMENT.replace(tzinfo=UTC)})
+@example(Exists("a.$daytime"), {"a": MOMENT.replace(tzinfo=UTC)})
 @example(Exists("a.$naive"), {"a": MOMENT})
-@example(Compare("a.$date", "eq", "2024-05-06"), {"a": date(2024, 5, 6)})
-@example(Compare("a.b.$date", "eq", 1), {"a.b.$date": 1})
+@example(Compare("a.$day", "eq", "2024-05-06"), {"a": date(2024, 5, 6)})
+@example(Compare("a.b.$day", "eq", 1), {"a.b.$day": 1})
 @example(Compare("a", "eq", {}), {"a": date(2024, 5, 6)})
 def test_both_evaluators_agree(connection, node, metadata):
     assert by_sql(connection, node, metadata) == int(matches(node, metadata))
@@ -100,7 +100,7 @@ def test_metadata_comes_back_exactly(metadata):
 
 
 def test_a_record_of_an_older_version_keeps_what_looks_like_a_date():
-    old = {"a": {"$date": "2024-05-06T07:08:09Z"}, "b": {"$datetime": 5}, "c": {"$naive": None}}
+    old = {"a": {"$day": "2024-05-06T07:08:09Z"}, "b": {"$datetime": 5}, "c": {"$naive": None}}
     assert decode_metadata(json.dumps(old, separators=(",", ":"))) == old
 
 
@@ -182,7 +182,7 @@ def test_a_record_of_an_older_version_keeps_what_looks_like_a_date():
         (In("a", (MOMENT, date(2024, 5, 6)), negated=True), {"a": UTC_MOMENT}, True),
         (Holds("a", (UTC_MOMENT,)), {"a": [UTC_MOMENT.astimezone(AHEAD)]}, True),
         (Compare("a", "eq", [{"b": MOMENT}]), {"a": [{"b": MOMENT}]}, True),
-        (Exists("a.$datetime"), {"a": UTC_MOMENT}, False),
+        (Exists("a.$daytime"), {"a": UTC_MOMENT}, False),
         (Exists("a"), {"a": UTC_MOMENT}, True),
         (And(()), {}, True),
         (Or(()), {}, False),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from m2m_rag import Collection
 from m2m_rag.text import Splitter, TextDocument, ingest_texts
@@ -25,6 +26,17 @@ def test_documents_in_memory_are_kept_like_files(
     assert record.metadata["document_source"] == "own"
     assert collection.get(where={"source": "two"})[0].metadata["title"] == "two"
     assert ingest_texts(documents, collection, embedder, root="lib").skipped == ["one", "two"]
+
+
+def test_dates_of_documents_are_kept_and_noticed(
+    collection: Collection, embedder: CountingEmbedder
+) -> None:
+    for day in (date(2024, 5, 6), date(2024, 5, 7)):
+        documents = [TextDocument("one", "Text one.", metadata={"day": day})]
+        ingest_texts(documents, collection, embedder)
+        assert collection.get()[0].metadata["day"] == day
+        assert ingest_texts(documents, collection, embedder).skipped == ["one"]
+    assert collection.count({"day": {"$gt": date(2024, 5, 6)}}) == 1
 
 
 def test_changes_of_text_title_metadata_or_kind_update(

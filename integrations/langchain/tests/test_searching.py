@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,18 @@ def test_filter_is_taken_everywhere(numbered: M2MVectorStore, embedding: Any) ->
         numbered.as_retriever(search_kwargs={"filter": only}).invoke("river"),
     ]
     assert [[d.id for d in documents] for documents in found] == [["360"]] * len(found)
+
+
+def test_dates_come_back_and_can_be_filtered(store: M2MVectorStore) -> None:
+    now = datetime.now()
+    seen = [now - timedelta(days=1), now, now.astimezone(UTC), now.date()]
+    store.add_texts(["fox"] * 4, [{"seen": moment} for moment in seen], ids=list("abcd"))
+    assert [d.metadata["seen"] for d in store.similarity_search("fox")] == seen
+    assert [d.id for d in store.similarity_search("fox", filter={"seen": {"$gte": now}})] == ["b"]
+    assert store.list_ids(lambda document: document.metadata["seen"] == now) == ["b"]
+    updated = Document("fox", metadata={"seen": [now]})
+    store.update_documents(["a"], [updated])
+    assert store.list_ids({"seen": {"$contains": now}}) == ["a"]
 
 
 def test_bad_filters_raise_even_in_an_empty_store(make: Make, embedding: Any) -> None:

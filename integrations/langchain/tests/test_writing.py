@@ -220,6 +220,8 @@ def test_deleting_nothing_deletes_nothing(
         {"$or": [{"a": 1}, {}]},
         {"$not": {"$or": []}},
         {"a": {"$nin": []}},
+        {"$nor": []},
+        {"a": {"$not": {"$any": []}}},
     ],
 )
 def test_filter_without_condition_never_wipes(store: M2MVectorStore, empty: Any) -> None:
@@ -243,6 +245,12 @@ def test_delete_by_filter(store: M2MVectorStore, kept_out: Any) -> None:
     assert store.list_ids() == ["3", "5"]
     assert store.delete(filter=kept_out) is True
     assert store.list_ids() == ["3"]
+
+
+def test_a_filter_that_may_be_true_for_some_is_a_condition(store: M2MVectorStore) -> None:
+    store.add_texts(TEXTS, [{"tags": ["a"]}, {"tags": "a"}, {}], ids=["list", "text", "none"])
+    store.delete(filter={"tags": {"$all": []}})
+    assert store.list_ids() == ["text", "none"]
 
 
 def test_bad_filter_deletes_nothing(store: M2MVectorStore) -> None:
