@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from m2m_rag._dates import AWARE, DATE, NAIVE, stamp
@@ -35,7 +36,7 @@ def matches(node: Filter, metadata: dict[str, Any]) -> bool:
             return any(equal(found, value) for value in values) is not negated
         case Holds(path, values, every):
             found = lookup(metadata, path)
-            return isinstance(found, list) and holds(found, values, every)
+            return isinstance(found, list) and holds(found, identities(values), every)
         case Like(path, pattern, ignore_case):
             found = lookup(metadata, path)
             return isinstance(found, str) and like(found, pattern, ignore_case)
@@ -88,10 +89,14 @@ def equal(found: Any, value: Any) -> bool:
     return identity(found) == identity(value)
 
 
-def holds(found: list[Any], values: tuple[Any, ...], every: bool) -> bool:
-    """Tell whether the list has one of `values` among its items, or `every` one of them."""
-    items = {identity(item) for item in found}
-    wanted = {identity(value) for value in values}
+def identities(values: Iterable[Any]) -> frozenset[tuple[str, Any]]:
+    """Return the identities of all values."""
+    return frozenset(map(identity, values))
+
+
+def holds(found: list[Any], wanted: frozenset[tuple[str, Any]], every: bool) -> bool:
+    """Tell whether one of the list's items is among `wanted`, or `every` one of these is there."""
+    items = identities(found)
     return wanted <= items if every else not wanted.isdisjoint(items)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from m2m_rag._dates import AWARE, DATE, NAIVE, TAGS, decode_json, tagged
 from m2m_rag._types import Condition
 from m2m_rag.filters.ast import And, Compare, Exists, Filter, Holds, In, Like, Not, Or
-from m2m_rag.filters.evaluate import equal, holds, identity
+from m2m_rag.filters.evaluate import holds, identities, identity
 from m2m_rag.filters.like import like
 
 _SYMBOL = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -51,14 +51,19 @@ def to_sql(node: Filter, column: str = "metadata") -> Condition:
 
 
 @lru_cache(maxsize=64)
-def _values(text: str) -> tuple[Any, ...]:
-    return tuple(decode_json(text))
+def _identity(text: str) -> tuple[str, Any]:
+    return identity(decode_json(text))
+
+
+@lru_cache(maxsize=64)
+def _identities(text: str) -> frozenset[tuple[str, Any]]:
+    return identities(decode_json(text))
 
 
 SQL_FUNCTIONS: dict[str, Callable[[Any, Any], bool]] = {
-    "m2m_json_equal": lambda found, value: equal(decode_json(found), decode_json(value)),
-    "m2m_holds_any": lambda found, values: holds(decode_json(found), _values(values), every=False),
-    "m2m_holds_all": lambda found, values: holds(decode_json(found), _values(values), every=True),
+    "m2m_json_equal": lambda found, value: identity(decode_json(found)) == _identity(value),
+    "m2m_holds_any": lambda found, values: holds(decode_json(found), _identities(values), False),
+    "m2m_holds_all": lambda found, values: holds(decode_json(found), _identities(values), True),
     "m2m_like": like,
     "m2m_ilike": lambda found, pattern: like(found, pattern, ignore_case=True),
 }
@@ -85,11 +90,10 @@ class _Translator:
             case In(path, values, negated):
                 return ("NOT " if negated else "") + self.contained(path, values)
             case Holds(path, values, every):
-                function = f"m2m_holds_{'all' if every else 'any'}"
-                return self.judged(path, "array", function, _json(values))
+                return self.held(path, values, every)
             case Like(path, pattern, ignore_case):
-                function = "m2m_ilike" if ignore_case else "m2m_like"
-                return self.judged(path, "text", function, pattern)
+                test = f"m2m_{'i' if ignore_case else ''}like({{found}}, ?)"
+                return self.judged(path, "text", test, pattern)
             case Compare(path, op, value):
                 if op in ("eq", "ne"):
                     return ("NOT " if op == "ne" else "") + self.equals(path, value)
@@ -109,7 +113,8 @@ class _Translator:
         if kind in _SCALARS:
             return self.compared(path, kind, "= ?", operand)
         container = "array" if kind == "list" else "object"
-        return self.judged(path, container, "m2m_json_equal", _json(value))
+        test = "m2m_json_equal({found}, ?)" if value else "{found} = ?"
+        return self.judged(path, container, test, _json(value))
 
     def contained(self, path: str, values: tuple[Any, ...]) -> str:
         """Values of one kind that SQL compares go through one bound list, however many."""
@@ -136,13 +141,24 @@ class _Translator:
         self.parameters.append(operand)
         return f"(({typed} {json_type} AND {found} {test}) IS TRUE)"
 
-    def judged(self, path: str, json_type: str, function: str, operand: str) -> str:
-        """Ask a function of ours about the value where it has the type."""
+    def held(self, path: str, values: tuple[Any, ...], every: bool) -> str:
+        """Let SQL look for strings or for numbers (3 times faster), and a function for the rest."""
+        kinds = {identity(value)[0] for value in values}
+        if not every and kinds in ({"text"}, {"number"}):
+            _, json_type = _SCALARS[kinds.pop()]
+            listed = f"type {json_type} AND value IN (SELECT value FROM json_each(?))"
+            test = f"EXISTS (SELECT 1 FROM json_each({{found}}) WHERE {listed})"
+        else:
+            test = f"m2m_holds_{'all' if every else 'any'}({{found}}, ?)"
+        return self.judged(path, "array", test, _json(values))
+
+    def judged(self, path: str, json_type: str, test: str, operand: str) -> str:
+        """Test the value, ``{found}``, where it has the type."""
         typed = self.call("json_type", path)
         found = self.call("json_extract", path)
         self.parameters.append(operand)
         # CASE, not AND: SQLite may evaluate both sides of AND, and found may have another type.
-        return f"(CASE WHEN {typed} = '{json_type}' THEN {function}({found}, ?) ELSE 0 END)"
+        return f"(CASE WHEN {typed} = '{json_type}' THEN {test.format(found=found)} ELSE 0 END)"
 
     def call(self, function: str, path: str, below: str = "") -> str:
         """Apply `json_type` or `json_extract` at the path: the exact key first, then the dots.

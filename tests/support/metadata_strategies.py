@@ -66,7 +66,7 @@ VALUES = st.recursive(
 )
 METADATA = st.dictionaries(KEYS, VALUES, max_size=4)
 PATHS = st.lists(KEYS, min_size=1, max_size=2).map(".".join)
-LISTS = st.lists(VALUES, max_size=4)
+LISTS = st.one_of(st.lists(kind, max_size=4) for kind in (VALUES, TEXT, NUMBERS, DATES))
 PATTERNS = st.lists(
     st.sampled_from(["%", "%", "_", "\\a", "a", "b", "ß", "SS", "ſ"])
     | (NO_NUL | st.sampled_from(WORDS)).map(literal),
