@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from m2m_rag._handle import Handle, WhereLike
 from m2m_rag._iterating import Items, Iteration
 from m2m_rag._types import Facet, FloatArray, Metadata, Record
 from m2m_rag.filters import parse_where
-from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
+from m2m_rag.inputs import START, as_count, as_ids, as_seconds, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
 
@@ -205,5 +205,7 @@ class Reading(Handle):
 
 def _record(stored: StoredRecord, vector: FloatArray | None) -> Record:
     metadata: Metadata = decode_metadata(stored.metadata)
-    expires_at = None if stored.expires_s is None else datetime.fromtimestamp(stored.expires_s, UTC)
+    expires_at = None
+    if stored.expires_us is not None:
+        expires_at = START + timedelta(microseconds=stored.expires_us)
     return Record(stored.id, stored.text, metadata, stored.alpha, stored.kappa, vector, expires_at)

@@ -299,5 +299,5 @@ def _equals(stored: StoredRecord, record: NewRecord) -> bool:
     return (
         stored.text == record.text
         and stored.metadata == record.metadata
-        and stored[4:] == (record.alpha, record.kappa, record.expires_s)
+        and stored[4:] == (record.alpha, record.kappa, record.expires_us)
     )

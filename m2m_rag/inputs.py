@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,8 @@ from m2m_rag.storage.transaction import NewRecord
 
 SLICE_NUMBERS = 1 << 16
 """Numbers of lists that numpy converts at a time: it holds the GIL for 40 ns each (2.6 ms)."""
+START = datetime(1970, 1, 1, tzinfo=UTC)
+"""From which moments are counted."""
 MAX_COUNT = 2**63 - 1
 """The largest whole number that SQLite takes."""
 
@@ -125,9 +127,9 @@ def as_records(
             encode_metadata(metadata, f"metadatas[{position}]"),
             alpha,
             kappa,
-            expires_s,
+            expires_us,
         )
-        for position, (id_, text, metadata, alpha, kappa, expires_s) in enumerate(
+        for position, (id_, text, metadata, alpha, kappa, expires_us) in enumerate(
             zip(*columns.values(), strict=True)
         )
     ]
@@ -300,9 +302,9 @@ def _as_weights(values: Any, n: int, default: float | None, name: str) -> list[f
     return weights
 
 
-def _as_moments(values: Any) -> list[float | None]:
-    """Return moments as seconds since 1970 in UTC."""
-    moments: list[float | None] = []
+def _as_moments(values: Any) -> list[int | None]:
+    """Return moments as microseconds since 1970 in UTC."""
+    moments: list[int | None] = []
     for position, value in enumerate(as_list(values, "expires_at")):
         if value is None:
             moments.append(None)
@@ -312,5 +314,5 @@ def _as_moments(values: Any) -> list[float | None]:
                 f"expires_at[{position}]: expected a datetime with a time zone or None, got "
                 f"{value!r:.80}. As in datetime.now(UTC) + timedelta(days=30)."
             )
-        moments.append(value.timestamp())
+        moments.append((value - START) // timedelta(microseconds=1))
     return moments

@@ -56,7 +56,7 @@ def test_the_next_write_takes_it_out(collection):
     with collection._snapshot() as snapshot:
         assert snapshot.state.n_live == 1
         assert len(snapshot.expired_rows) == 0
-        assert snapshot.state.next_expiry_s == FUTURE.timestamp()
+        assert snapshot.state.next_expiry_us == round(FUTURE.timestamp() * 1e6)
     assert collection.add([[1, 0]], ids=["a"]) == ["a"]
     assert collection.get(["a"])[0].expires_at is None
 
@@ -71,7 +71,7 @@ def test_updates_of_expired_records_are_refused_and_upserts_revive(collection):
 
 
 def test_moments_come_back_in_utc(collection):
-    moment = datetime(2099, 5, 17, 12, 30, 15, 123457, tzinfo=timezone(timedelta(hours=-7)))
+    moment = datetime(2999, 5, 17, 12, 30, 15, 123457, tzinfo=timezone(timedelta(hours=-7)))
     collection.add([[1, 0]], ids=["a"], expires_at=[moment])
     assert collection.get(["a"])[0].expires_at == moment
     assert collection.search([1, 0])[0].expires_at.tzinfo == UTC

@@ -12,6 +12,7 @@ from golden import FOLDER, D, answers
 
 from m2m_rag import Database
 from m2m_rag.errors import FormatError, OldFormatError
+from m2m_rag.storage.acknowledged import COMMIT_FILE
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.sqlite import open_database
 
@@ -33,7 +34,8 @@ def test_every_format_up_to_the_present_has_one():
 def test_it_opens_answers_and_can_be_written(golden):
     number, path, expected = golden
     with Database(path) as database:
-        assert answers(database) == expected
+        found = answers(database)
+        assert {name: found[name] for name in expected} == expected
         assert database.verify().findings == []
         collection = database.open("notes")
         assert collection.add(np.full((2, D), 0.5), ids=["new", "newer"]) == ["new", "newer"]
@@ -71,12 +73,12 @@ def test_the_kept_catalog_can_be_put_back(golden):
         database.open("notes").add(np.full((40, D), 0.5))
     for kept in path.rglob(f"{CATALOG_FILE}.v{number}"):
         kept.replace(kept.with_name(CATALOG_FILE))
-        connection = open_database(
-            kept.with_name(CATALOG_FILE), replace(KIND, version=number), any_format=True
-        )
+        kept.with_name(COMMIT_FILE).unlink(missing_ok=True)
+        connection = open_database(kept.with_name(CATALOG_FILE), KIND, any_format=True)
         connection.close()
     with Database(path) as database:
-        assert answers(database) == expected
+        found = answers(database)
+        assert {name: found[name] for name in expected} == expected
 
 
 def test_an_older_version_refuses_a_newer_format(golden):

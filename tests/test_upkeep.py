@@ -156,6 +156,7 @@ def test_wrong_counts_and_hashes_are_found(path):
         assert problems.keys() == {
             "it counts 3000 records and holds 2999",
             "2999 records and 0 dead rows are not the 3000 rows counted",
+            'the full-text index, table "words", does not cover the records',
         }
 
 

@@ -5,7 +5,8 @@ disk; then all steps and their check run in one transaction. So a process that e
 leaves the old catalog as it was, and other processes that have it open never see a file change
 under them, as they would if a migrated copy were renamed over it (SQLite keeps its log by name).
 The copy goes with the next compaction: vector files are only appended to until then, so it stays a
-whole collection of its own. To go back, put it in the catalog's place while nobody has it open.
+whole collection of its own. To go back, put it in the catalog's place while nobody has it open,
+and delete ``catalog.commit``, which says that more was committed.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def _to_2(connection: apsw.Connection) -> None:
     """Bring full-text search, records that expire, and the commit that changed a record."""
     connection.execute(
         "ALTER TABLE state ADD COLUMN tokenizer TEXT;"
-        "ALTER TABLE state ADD COLUMN next_expiry_s REAL;"
-        "ALTER TABLE records ADD COLUMN expires_s REAL;"
+        "ALTER TABLE state ADD COLUMN next_expiry_us INTEGER;"
+        "ALTER TABLE records ADD COLUMN expires_us INTEGER;"
         "ALTER TABLE records ADD COLUMN changed INTEGER;"
-        "CREATE INDEX records_by_expiry ON records(expires_s) WHERE expires_s IS NOT NULL;"
+        "CREATE INDEX records_by_expiry ON records(expires_us) WHERE expires_us IS NOT NULL;"
         "CREATE INDEX records_by_change ON records(changed) WHERE changed IS NOT NULL;"
         "UPDATE state SET tokenizer = 'unicode61';"
         "CREATE VIRTUAL TABLE words USING fts5(text, content='records', content_rowid='row',"

@@ -7,7 +7,7 @@ the commit that did it, so that a reader which knows commit c learns what died s
 ``changed``. ``vector_files`` and ``vector_blocks`` are the commit record of the vector files. The
 virtual table ``words`` (`m2m_rag.storage.words`) is the full-text index of ``records.text``.
 
-Format 2 added ``words``, ``state.tokenizer``, ``state.next_expiry_s``, ``records.expires_s`` and
+Format 2 added ``words``, ``state.tokenizer``, ``state.next_expiry_us``, ``records.expires_us`` and
 ``records.changed``.
 """
 
@@ -33,7 +33,7 @@ CREATE TABLE state(
     n_live INTEGER NOT NULL,
     dropped INTEGER NOT NULL,       -- 1 once the collection is being removed
     tokenizer TEXT,                 -- of the full-text index; NULL when there is none
-    next_expiry_s REAL              -- no record expires earlier; NULL when none does
+    next_expiry_us INTEGER          -- no record expires earlier; NULL when none does
 ) STRICT;
 CREATE TABLE records(
     row INTEGER PRIMARY KEY,
@@ -43,10 +43,10 @@ CREATE TABLE records(
     metadata TEXT NOT NULL,         -- JSON object
     alpha REAL NOT NULL,
     kappa REAL,
-    expires_s REAL,                 -- seconds since 1970 from which on the record is gone
+    expires_us INTEGER,             -- microseconds since 1970 from which on the record is gone
     changed INTEGER                 -- the commit that replaced the metadata in place
 ) STRICT;
-CREATE INDEX records_by_expiry ON records(expires_s) WHERE expires_s IS NOT NULL;
+CREATE INDEX records_by_expiry ON records(expires_us) WHERE expires_us IS NOT NULL;
 CREATE INDEX records_by_change ON records(changed) WHERE changed IS NOT NULL;
 CREATE INDEX records_by_text ON records(text_hash) WHERE text_hash IS NOT NULL;
 CREATE TABLE tombstones(

@@ -15,7 +15,7 @@ from m2m_rag.errors import CorruptError, InvalidFilterError
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile
 from m2m_rag.storage.words import TOKENIZERS, match_of
 
-_COLUMNS = "row, id, text, metadata, alpha, kappa, expires_s"
+_COLUMNS = "row, id, text, metadata, alpha, kappa, expires_us"
 
 
 class State(NamedTuple):
@@ -31,7 +31,7 @@ class State(NamedTuple):
     n_live: int
     dropped: int
     tokenizer: str | None
-    next_expiry_s: float | None
+    next_expiry_us: int | None
 
 
 _NO_STATE = State(b"", "", -1, None, None, -1, -1, -1, -1, None, None)
@@ -46,7 +46,7 @@ class StoredRecord(NamedTuple):
     metadata: str
     alpha: float
     kappa: float | None
-    expires_s: float | None
+    expires_us: int | None
 
 
 class Snapshot:
@@ -60,17 +60,19 @@ class Snapshot:
         self._connection = connection
         row: Any = connection.execute(
             "SELECT collection, metric, generation, dimension, embedder, commit_no,"
-            " n_rows, n_live, dropped, tokenizer, next_expiry_s FROM state"
+            " n_rows, n_live, dropped, tokenizer, next_expiry_us FROM state"
         ).fetchone()
         self.state = State(*row) if row is not None else _NO_STATE
         if not _is_possible(self.state):
             raise CorruptError(f"the catalog's state cannot be true: {row}. Restore a backup.")
-        now_s = time.time()
-        expiry_s = self.state.next_expiry_s
+        now_us = time.time_ns() // 1000
+        expiry_us = self.state.next_expiry_us
         self._present, self.expired_rows = "1", np.empty(0, dtype=np.int64)
-        if expiry_s is not None and expiry_s <= now_s:
-            self._present = f"(expires_s IS NULL OR expires_s > {now_s!r})"
-            self.expired_rows = self._rows(f"SELECT row FROM records WHERE expires_s <= {now_s!r}")
+        if expiry_us is not None and expiry_us <= now_us:
+            self._present = f"(expires_us IS NULL OR expires_us > {now_us:d})"
+            self.expired_rows = self._rows(
+                f"SELECT row FROM records WHERE expires_us <= {now_us:d}"
+            )
 
     @property
     def connection(self) -> apsw.Connection:
@@ -237,5 +239,5 @@ def _is_possible(state: State) -> bool:
         and 0 <= state.n_live <= state.n_rows
         and state.commit_no >= 0
         and (state.tokenizer is None or state.tokenizer in TOKENIZERS)
-        and (state.next_expiry_s is None or type(state.next_expiry_s) is float)
+        and (state.next_expiry_us is None or type(state.next_expiry_us) is int)
     )

@@ -20,7 +20,7 @@ class NewRecord(NamedTuple):
     metadata: str
     alpha: float
     kappa: float | None
-    expires_s: float | None
+    expires_us: int | None
 
 
 class Transaction(Snapshot):
@@ -35,7 +35,7 @@ class Transaction(Snapshot):
         """Insert records at the next free rows; their vectors are appended by the caller."""
         first = self.state.n_rows
         self._connection.executemany(
-            "INSERT INTO records(row, id, text, text_hash, metadata, alpha, kappa, expires_s)"
+            "INSERT INTO records(row, id, text, text_hash, metadata, alpha, kappa, expires_us)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             ((first + i, *record) for i, record in enumerate(records)),
         )
@@ -44,14 +44,14 @@ class Transaction(Snapshot):
                 "INSERT INTO words(rowid, text) VALUES (?, ?)",
                 ((first + i, record.text) for i, record in enumerate(records) if record.text),
             )
-        expiries_s = [r.expires_s for r in records if r.expires_s is not None]
-        if self.state.next_expiry_s is not None:
-            expiries_s.append(self.state.next_expiry_s)
+        expiries_us = [r.expires_us for r in records if r.expires_us is not None]
+        if self.state.next_expiry_us is not None:
+            expiries_us.append(self.state.next_expiry_us)
         self.state = self.state._replace(
             n_rows=first + len(records),
             n_live=self.state.n_live + len(records),
             dimension=dimension,
-            next_expiry_s=min(expiries_s, default=None),
+            next_expiry_us=min(expiries_us, default=None),
         )
 
     def delete(self, rows: Iterable[int]) -> int:
@@ -75,8 +75,8 @@ class Transaction(Snapshot):
         if len(self.expired_rows):
             self.delete(self.expired_rows.tolist())
             self._present, self.expired_rows = "1", self.expired_rows[:0]
-            next_s = self._connection.execute("SELECT min(expires_s) FROM records").get
-            self.state = self.state._replace(next_expiry_s=next_s)
+            next_us = self._connection.execute("SELECT min(expires_us) FROM records").get
+            self.state = self.state._replace(next_expiry_us=next_us)
 
     def set_metadata(self, changes: Iterable[tuple[str, int]]) -> None:
         """Replace the metadata (JSON text) of rows."""
@@ -135,7 +135,7 @@ class Transaction(Snapshot):
         state = self.state
         self._connection.execute(
             "UPDATE state SET generation = ?, dimension = ?, embedder = ?, commit_no = ?,"
-            " n_rows = ?, n_live = ?, dropped = ?, next_expiry_s = ?",
+            " n_rows = ?, n_live = ?, dropped = ?, next_expiry_us = ?",
             (
                 state.generation,
                 state.dimension,
@@ -144,6 +144,6 @@ class Transaction(Snapshot):
                 state.n_rows,
                 state.n_live,
                 state.dropped,
-                state.next_expiry_s,
+                state.next_expiry_us,
             ),
         ).fetchall()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ FILTERS = [
     {"nested.deep": [1, None]},
     {"kind": {"$ne": "odd"}},
 ]
+MOMENT = datetime(2024, 2, 29, 12, 30, 15, 250001, timezone(timedelta(hours=5, minutes=45)))
+"""Long gone: what expires then is never seen."""
 
 
 def vectors():
@@ -52,6 +55,14 @@ def make(path: Path) -> None:
         collection.delete([f"id-{row}-é" for row in (0, 11, 59)])
         collection.update(["id-5-é"], [{"changed": True}])
         collection.upsert(vectors()[:1] * 2, ids=["id-6-é"], texts=["replaced"])
+        dated = database.create("dated", tokenizer="porter")
+        dated.add(
+            vectors()[:3],
+            ids=["a", "b", "c"],
+            texts=["generally running", "a general runs", "nothing"],
+            metadatas=[{"day": date(2024, 2, 29)}, {"at": [MOMENT]}, {"at": MOMENT, "n": 1}],
+            expires_at=[MOMENT, None, datetime(2999, 12, 31, 23, 59, 59, 999999, UTC)],
+        )
         database.create("empty", dimension=3)
         database.create("gone")
         database.drop("gone")
@@ -76,7 +87,19 @@ def answers(database: Database) -> dict:
         "hits": [[[hit.id, hit.score] for hit in hits] for hits in collection.search(queries, 6)],
         "filtered": [collection.ids(where) for where in FILTERS],
         "kinds": collection.distinct("kind"),
+        "words": [hit.id for hit in collection.search(text="NAIVE 3", k=9)],
+        **_dated(database),
     }
+
+
+def _dated(database: Database) -> dict:
+    """Return what formats from 2 on hold; JSON has no dates."""
+    if "dated" not in database.list():
+        return {}
+    collection = database.open("dated")
+    records = [[r.id, repr(r.metadata), str(r.expires_at)] for r in collection]
+    hits = [[hit.id, hit.score] for hit in collection.search(text="run")]
+    return {"dated": records, "stems": hits}
 
 
 def main() -> None:
