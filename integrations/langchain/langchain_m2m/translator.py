@@ -98,14 +98,14 @@ def _forms(attribute: str, value: Any) -> tuple[Any, ...]:
     """Return the stored values that a value of a query stands for: a date has two."""
     if not isinstance(value, Mapping):
         return (value,)
-    text = value.get(value.get("type"))
-    try:
-        if value.get("type") == "date":
-            return date.fromisoformat(text), text
-        if value.get("type") == "datetime":
-            return datetime.fromisoformat(text.upper()), text
-    except (AttributeError, TypeError, ValueError):
-        pass
+    kind = value.get("type")
+    text = value.get(kind)
+    if kind in ("date", "datetime") and isinstance(text, str):
+        read = date.fromisoformat if kind == "date" else datetime.fromisoformat
+        try:
+            return read(text.upper()), text
+        except ValueError:
+            pass  # told below, as every other value that is none
     raise InvalidFilterError(
         f"the comparison of {attribute!r} got {value!r}; expected a string, a number, a bool, a "
         "list, or a date as LangChain's parser writes it: {'type': 'date', 'date': 'YYYY-MM-DD'}."
