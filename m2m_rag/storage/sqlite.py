@@ -32,6 +32,7 @@ from m2m_rag.storage.admitting import CHECKSUM_BYTES, check_contents, check_form
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
 from m2m_rag.storage.fork_gate import GATE
 from m2m_rag.storage.plain import refuse_link
+from m2m_rag.storage.whole_pages import check_whole_pages
 
 SqlFunctions: TypeAlias = Mapping[str, Callable[..., Any]]
 NO_FUNCTIONS: SqlFunctions = MappingProxyType({})
@@ -127,6 +128,7 @@ def open_database(
             _configure(connection, functions)
             check_format(connection, path, kind.application_id, kind.version, any_format)
             check_contents(connection, path, kind.version, kind.schema)
+            check_whole_pages(connection, path)
         except BaseException:
             connection.close()
             raise

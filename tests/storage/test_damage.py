@@ -1,8 +1,7 @@
-"""A damaged database raises our error; it never gives a wrong answer."""
+"""A file that is not ours, or of a newer version, is refused (for damage see tests/faults)."""
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 
 import numpy as np
@@ -10,8 +9,6 @@ import pytest
 
 from m2m_rag import Database
 from m2m_rag.errors import CorruptError, FormatError, StorageError
-
-N_FLIPS = 60
 
 
 @pytest.fixture
@@ -35,27 +32,6 @@ def answers(path):
         records = [record[:4] for record in collection.get()]
         words = [hit.id for hit in collection.search(text="number 7", k=500)]
         return records, words, collection.search(np.ones(8), 50), collection.ids({"i": {"$lt": 30}})
-
-
-@pytest.mark.parametrize("pattern", ["database.sqlite", "catalog.sqlite", "*.f32"])
-def test_bit_flips_never_change_an_answer(folder, tmp_path, pattern):
-    expected = answers(folder)
-    (victim,) = folder.rglob(pattern)
-    size = victim.stat().st_size
-    rng = np.random.default_rng(2)
-    detected = 0
-    for _ in range(N_FLIPS):
-        copy = tmp_path / "copy"
-        shutil.copytree(folder, copy)
-        data = bytearray(victim.read_bytes())
-        data[int(rng.integers(size))] ^= 1 << int(rng.integers(8))
-        (copy / victim.relative_to(folder)).write_bytes(data)
-        try:
-            assert answers(copy) == expected
-        except (CorruptError, FormatError):
-            detected += 1
-        shutil.rmtree(copy)
-    assert detected > N_FLIPS // 2
 
 
 def test_a_newer_format_is_refused(folder):

@@ -8,6 +8,7 @@ written through a map.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,9 +81,11 @@ def plan_append(
 class _Mapped:
     """A file as this process sees it.
 
-    `verified` holds how many rows of a block are verified; the first `checked` rows all are.
+    `rows` are those of `map`. `verified` holds how many rows of a block are verified; the first
+    `checked` rows all are.
     """
 
+    map: mmap.mmap
     rows: FloatArray
     verified: dict[int, int]
     checked: int = 0
@@ -211,32 +214,33 @@ class DiskVectors(Vectors):
     def _map(self, file: VectorFile, n_rows: int) -> _Mapped:
         """Return the file with at least its first `n_rows` committed rows mapped."""
         with self._lock:
+            path = self._folder / file.name
             mapped = self._mapped.get(file.number)
             if mapped is not None and len(mapped.rows) >= n_rows:
+                self._check_length(path, mapped.map.size(), file, n_rows)
                 return mapped
-            path = self._folder / file.name
             refuse_link(path)
             with os_errors(path), open(path, "rb") as stream:
                 check_header(stream.read(HEADER_BYTES), path, self._header(file))
-                size = os.fstat(stream.fileno()).st_size
-                present = (size - HEADER_BYTES) // (4 * self.dimension)
-                if present < n_rows:
-                    raise CorruptError(
-                        f"{path} is cut off: {present} rows are there, {file.rows} are "
-                        "committed. Restore a backup."
-                    )
-                rows = np.memmap(
-                    stream,
-                    dtype="<f4",
-                    mode="r",
-                    offset=HEADER_BYTES,
-                    shape=(present, self.dimension),
-                )
+                self._check_length(path, os.fstat(stream.fileno()).st_size, file, n_rows)
+                mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            present = (len(mapping) - HEADER_BYTES) // (4 * self.dimension)
+            rows = np.frombuffer(mapping, "<f4", present * self.dimension, HEADER_BYTES)
+            rows = rows.reshape(present, self.dimension)
             if mapped is None:
-                mapped = self._mapped[file.number] = _Mapped(rows.view(np.ndarray), {})
+                mapped = self._mapped[file.number] = _Mapped(mapping, rows, {})
             else:
-                mapped.rows = rows.view(np.ndarray)
+                mapped.map, mapped.rows = mapping, rows
             return mapped
+
+    def _check_length(self, path: Path, size: int, file: VectorFile, n_rows: int) -> None:
+        """Raise when the file is shorter than `n_rows` rows: reading a map would crash."""
+        present = max(0, size - HEADER_BYTES) // (4 * self.dimension)
+        if present < n_rows:
+            raise CorruptError(
+                f"{path} is cut off: {present} rows are there, {file.rows} are committed. "
+                "Restore a backup."
+            )
 
     def _verify(self, layout: Layout, file: VectorFile, start: int, stop: int) -> None:
         """Check the blocks of rows `start` to `stop` that were not checked before."""
