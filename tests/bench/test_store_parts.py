@@ -224,7 +224,8 @@ def report():
         "delete_s": 0.5, "import_s": 0.25, "reopen_s": 1.0,
     }  # fmt: skip
     row = {
-        "method": "m2m", **numbers, "rss_bytes": 200 << 20, "fill_grown_bytes": None,
+        "method": "m2m", **numbers, "rss_bytes": 200 << 20, "anonymous_bytes": 77 << 20,
+        "fill_grown_bytes": None,
         "disk_bytes": 100 << 20, "worst": {name: 1.1 * value for name, value in numbers.items()},
         "is_delete_right": True, "cases": [case, {**case, "name": "x", "n_right": 10}],
     }  # fmt: skip
@@ -240,6 +241,7 @@ def test_each_row_of_the_table_carries_recall_and_whether_filters_were_right():
     assert lines[0] == "not installed: qdrant"
     (costs, answers, cpu) = (line for line in lines if line.startswith("m2m"))
     assert "5,000 ±9%" in costs
+    assert costs.split()[-8:-5] == ["200", "77", "-"]
     for row in (costs, answers, cpu):
         assert "0.9500" in row
         assert row.endswith("19 of 20")

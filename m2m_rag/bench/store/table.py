@@ -15,7 +15,7 @@ def as_text(report: dict[str, Any]) -> list[str]:
     lines = [f"not installed: {', '.join(report['missing'])}", ""] if report["missing"] else []
     lines += [
         f"added in batches of {batch:,}; {n_adds:,} more one by one; each step in a process of its "
-        "own; ± is how much worse the worst round was",
+        "own; ± is how much worse the worst round was; RSS holds mapped files, private does not",
         "",
     ]
     costs = _cost_columns(n)
@@ -66,6 +66,7 @@ def _cost_columns(n: int) -> list[tuple[str, Callable[[Row], str]]]:
         ("import s", lambda row: _spread(row, "import_s")),
         ("reopen s", lambda row: _spread(row, "reopen_s")),
         ("RSS MiB", lambda row: _mib(row["rss_bytes"])),
+        ("private MiB", lambda row: _mib(row["anonymous_bytes"])),
         ("fill +MiB", lambda row: _mib(row["fill_grown_bytes"])),
         ("disk MiB", lambda row: _mib(row["disk_bytes"])),
         ("least recall", recall_of),
