@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from open_files import open_files
 
-from m2m_rag import Database
+from m2m_rag import Database, _indexing
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage import lock
 
@@ -58,10 +58,11 @@ def test_results_are_copies(path):
     assert explained.rows[0] == 0
 
 
-def test_a_snapshot_of_the_index_is_not_kept_mapped(tmp_path):
+def test_a_snapshot_of_the_index_is_not_kept_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(_indexing, "INDEX_FROM", 200)
     with Database(tmp_path / "db") as database:
         collection = database.create("c", 16)
-        collection.add(vectors(6000))
+        collection.add(vectors(300))
         assert collection.wait_for_index()
         assert collection.stats()["index"]["kind"] == "hrm2"
     database = Database(tmp_path / "db")
