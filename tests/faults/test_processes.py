@@ -1,58 +1,29 @@
-"""Several processes, threads and forks on one database."""
+"""Several processes on one database: one writes at a time, and readers see whole commits."""
 
 from __future__ import annotations
 
 import os
-import signal
+import random
 import subprocess
 import sys
-import textwrap
 import threading
 import time
+from pathlib import Path
 
-import numpy as np
 import pytest
+from child_process import Child
 
 from m2m_rag import Database
-from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import WriterLockedError
 
-
-class Child:
-    """A Python process that runs one command line at a time, as it is told."""
-
-    def __init__(self, path) -> None:
-        loop = """
-            import sys
-            from m2m_rag import Database
-            database = Database(sys.argv[1])
-            collection = database.open("c")
-            for line in sys.stdin:
-                try:
-                    print(repr(eval(line)), flush=True)
-                except Exception as error:
-                    print(f"{type(error).__name__}: {error}", flush=True)
-        """
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(loop), str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, expression: str) -> str:
-        self.process.stdin.write(expression + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.kill()
-        self.process.wait()
+LARGE = os.environ.get("M2M_FAULTS") == "large"
+N_ROUNDS = 20 if LARGE else 3
+"""Writers that are killed while readers run."""
+N_RACES = 100 if LARGE else 10
+"""Times that each of `N_RACERS` processes opens and closes."""
+N_RACERS, N_READERS = 5, 3
+SEED = 404
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture
@@ -105,137 +76,6 @@ def test_a_writer_may_wait_for_the_lock(path):
         timer.join()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_reads_and_may_not_write(path):
-    with Database(path) as database:
-        collection = database.open("c")
-        collection.add([[2, 2]], ids=["z"])
-        collection.search([1, 0])
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                ids = [hit.id for hit in collection.search([1, 0], 3)]
-                try:
-                    collection.add([[3, 3]])
-                    said = "wrote"
-                except WriterLockedError:
-                    said = "refused"
-                os.write(writer, f"{ids} {collection.count()} {said}".encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as stream:
-            assert stream.read() == "['x', 'z', 'y'] 3 refused"
-        os.waitpid(pid, 0)
-        collection.add([[4, 4]], ids=["after"])
-        assert collection.count() == 4
-
-
-@pytest.mark.parametrize("where", ["memory", "disk"])
-def test_eight_writers_and_eight_readers(tmp_path, where):
-    made = Database.in_memory() if where == "memory" else Database(tmp_path / "threads")
-    errors: list[BaseException] = []
-    with made as database:
-        collection = database.create("c", 4)
-        collection.add(np.ones((1, 4)), ids=["first"])
-
-        def write(thread):
-            rng = np.random.default_rng(thread)
-            for step in range(10):
-                ids = [f"{thread}-{step}-{i}" for i in range(5)]
-                collection.add(rng.normal(size=(5, 4)), ids=ids)
-                if step % 3 == 2:
-                    collection.delete(ids[:1])
-
-        def read(thread):
-            rng = np.random.default_rng(100 + thread)
-            for _ in range(15):
-                hits = collection.search(rng.normal(size=4), 1000)
-                assert len({hit.id for hit in hits}) == len(hits)
-                counts = {}
-                for hit in hits:
-                    counts.setdefault(hit.id.rpartition("-")[0], []).append(hit.id)
-                assert all(len(ids) in (1, 4, 5) for ids in counts.values()), "half a commit"
-
-        def guarded(function, thread):
-            try:
-                function(thread)
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [
-            threading.Thread(target=guarded, args=(function, number))
-            for number in range(8)
-            for function in (write, read)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert errors == []
-        assert collection.count() == len(collection.ids()) == 1 + 8 * (10 * 5 - 3)
-        for thread in range(8):
-            assert collection.get([f"{thread}-9-4"])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_follows_others_after_the_parent_closed(path):
-    """SQLite's account of file locks must not be inherited, or the child reads a dead log."""
-    parent = Database(path)
-    parent.open("c").search([1, 0])
-    collection = parent.open("c")
-    to_parent, from_child = os.pipe()
-    to_child, from_parent = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(60)
-        try:
-            os.write(from_child, str(collection.count()).encode())
-            os.read(to_child, 1)
-            collection.add([[3, 3]], ids=["child"])
-            os.write(from_child, str(collection.count()).encode())
-            os.read(to_child, 1)
-        finally:
-            os._exit(0)
-    assert os.read(to_parent, 9) == b"2"
-    parent.close()
-    with Child(path) as other:
-        assert other.ask("collection.add([[9, 9]], ids=['other'])") == "['other']"
-    os.write(from_parent, b"x")
-    assert os.read(to_parent, 99) == b"4"
-    with Database(path, read_only=True) as reader:
-        assert set(reader.open("c").ids()) == {"x", "y", "other", "child"}
-    os.write(from_parent, b"x")
-    os.waitpid(pid, 0)
-    for descriptor in (to_parent, from_child, to_child, from_parent):
-        os.close(descriptor)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_lock_that_another_thread_held_is_free_in_a_forked_child():
-    lock = ForkSafeLock()
-    held, done = threading.Event(), threading.Event()
-
-    def hold():
-        with lock:
-            held.set()
-            done.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(5)
-        with lock:
-            os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
-    done.set()
-    thread.join()
-
-
 def test_processes_may_create_one_database_at_the_same_moment(tmp_path):
     script = """
 import sys, time
@@ -256,3 +96,78 @@ with Database(sys.argv[1]) as database:
             process.stdin.close()
             process.stdout.close()
             assert process.wait() == 0
+
+
+def started(script, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(SUPPORT / script), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_readers_see_whole_commits_while_writers_are_killed(tmp_path):
+    """Every writer is killed at a random moment; the readers never stop."""
+    print(f"seed {SEED}, {N_ROUNDS} writers killed, {N_READERS} readers")
+    rng = random.Random(SEED)
+    path = tmp_path / "db"
+    with Database(path) as database:
+        database.create("c", 3)
+    readers = [started("reader.py", path, number) for number in range(N_READERS)]
+    n_acknowledged = 0
+    try:
+        for round_ in range(N_ROUNDS):
+            writer = started("writer.py", path, SEED + round_)
+            assert writer.stdout.readline().strip(), "the lock of a killed writer is free"
+            with (
+                Database(path) as database,
+                pytest.raises(WriterLockedError, match=f"{writer.pid}"),
+            ):
+                database.open("c").clear()
+            time.sleep(rng.uniform(0.0, 0.5))
+            writer.kill()
+            n_acknowledged += 1 + len(writer.stdout.readlines())
+            writer.stdin.close()
+            writer.stdout.close()
+            assert writer.wait() == -9
+    finally:
+        said = [reader.communicate("stop\n")[0] for reader in readers]
+    assert [reader.returncode for reader in readers] == [0] * N_READERS
+    reads = [int(answer) for answer in said]
+    print(f"{n_acknowledged} commits acknowledged, {reads} reads")
+    assert min(reads) > N_ROUNDS
+
+
+def test_two_writers_take_turns(tmp_path):
+    """Each waits for the other's lock, and nothing of either is lost."""
+    path = tmp_path / "db"
+    Database(path).close()
+    n = 40 if LARGE else 8
+    script = """
+import sys
+from m2m_rag import Database
+for turn in range(int(sys.argv[3])):
+    with Database(sys.argv[1], lock_timeout_s=60) as database:
+        collection = database.create("c", 1, exist_ok=True)
+        collection.add([[1], [2], [3]], ids=[f"{sys.argv[2]}-{turn}-{i}" for i in range(3)])
+"""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), name, str(n)]) for name in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    with Database(path) as database:
+        expected = {f"{name}-{turn}-{i}" for name in "ab" for turn in range(n) for i in range(3)}
+        assert set(database.open("c").ids()) == expected
+
+
+def test_opening_and_closing_races(path):
+    """The last one to close a catalog removes its log; nobody else may lose anything by it."""
+    racers = [started("racer.py", path, number, N_RACES) for number in range(N_RACERS)]
+    said = [racer.communicate()[0].split() for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * N_RACERS
+    written = [id_ for ids in said for id_ in ids]
+    print(f"{N_RACERS} processes x {N_RACES} openings, {len(written)} writes acknowledged")
+    assert written
+    with Database(path) as database:
+        assert sorted(database.open("c").ids()) == sorted(["x", "y", *written])
