@@ -240,6 +240,34 @@ def _name():
 
 
 @needs_fork
+def test_a_fork_waits_for_a_thread_that_compiles():
+    from numba.core.compiler_lock import global_compiler_lock
+
+    held = threading.Event()
+
+    def compile_something():
+        with global_compiler_lock:
+            held.set()
+            time.sleep(0.2)
+
+    def child():
+        with global_compiler_lock:
+            pass
+
+    thread = threading.Thread(target=compile_something)
+    thread.start()
+    held.wait()
+    assert forked(child) == "ok"
+    thread.join()
+    threads = [threading.Thread(target=child) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANGS_S)
+        assert not thread.is_alive(), "the parent did not give the lock back"
+
+
+@needs_fork
 def test_a_killed_writers_children_do_not_keep_its_lock(path):
     script = """
 import os, sys, time
