@@ -279,3 +279,49 @@ def test_an_emptied_collection_fills_again(database, data):
     collection.add(vectors[20:], ids=ids(20, N))
     assert collection.wait_for_index()
     assert [hit.id for hit in collection.search(vectors[3000], 1)] == ["3000"]
+
+
+def test_compaction_begins_a_new_index(database, data):
+    """No answer is taken from the index of rows that have other numbers now."""
+    vectors, queries = data
+    collection = database.create("c")
+    collection.add(vectors, ids=ids(0, N))
+    assert collection.wait_for_index()
+    collection.delete(ids(0, 1000))
+    assert collection.wait_for_index()
+    alive = np.arange(N) >= 1000
+    truth = [best(query, vectors, alive, 10, "cosine") for query in queries]
+    stages = collection.search_progressive(queries[0])
+    assert next(stages).lod == 0
+    collection.compact(erase=True)
+    assert [hit.id for hit in list(stages)[-1].hits] == [str(row) for row in truth[0]]
+    assert [r.tolist() for r in found(collection, queries)] == [t.tolist() for t in truth]
+    assert collection.wait_for_index()
+    stats = collection.stats()["index"]
+    assert (stats["kind"], stats["n_codes"]) == ("hrm2", N - 1000)
+    assert recall(found(collection, queries), truth) > 0.95
+    assert [r.tolist() for r in found(collection, queries, lod=2)] == [t.tolist() for t in truth]
+    if database.path is not None:
+        database.flush()
+        (snapshot,) = database.path.rglob("*.hrm2")
+        assert snapshot.parent.name == "2"
+        assert database.verify().findings == []
+        assert database.verify().checked["index_files"] == 1
+        with Database(database.path, read_only=True) as reader:
+            assert recall(found(reader.open("c"), queries), truth) > 0.95
+            assert reader.open("c").stats()["index"]["kind"] == "hrm2"
+
+
+def test_a_backup_brings_the_index(data, tmp_path):
+    vectors, queries = data
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c")
+        collection.add(vectors, ids=ids(0, N))
+        assert collection.wait_for_index()
+        before = [r.tolist() for r in found(collection, queries)]
+        database.backup(tmp_path / "backup")
+    with Database.restore(tmp_path / "backup", tmp_path / "again") as database:
+        collection = database.open("c")
+        collection.search(queries[0])
+        assert collection.stats()["index"]["kind"] == "hrm2", "loaded, not built"
+        assert [r.tolist() for r in found(collection, queries)] == before

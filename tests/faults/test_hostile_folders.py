@@ -130,8 +130,9 @@ def rewrite_values(path, kind, rng):
 
 
 def mutate(path, rng, secret):
-    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("LOCK"))
-    files += [path / "LOCK", path / "LOCK.holder"] if rng.random() < 0.1 else []
+    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.is_symlink())
+    if rng.random() < 0.9:
+        files = [f for f in files if not f.name.startswith("LOCK")]
     file = rng.choice(files)
     kind = rng.randrange(8)
     if kind == 0 and file.stat().st_size:
@@ -143,8 +144,8 @@ def mutate(path, rng, secret):
     elif kind == 3:
         replace(file, rng, secret)
     else:
-        file = rng.choice([f for f in files if f.suffix == ".sqlite"])
-        with suppress(apsw.Error, M2MError):  # an earlier change may be in the way
+        file = rng.choice([f for f in files if f.suffix == ".sqlite"] or files)
+        with suppress(apsw.Error, M2MError, IndexError):  # an earlier change may be in the way
             rewrite_values(file, REGISTRY_KIND if file.name == "database.sqlite" else KIND, rng)
 
 

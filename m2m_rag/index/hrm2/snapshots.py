@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from m2m_rag.compute.clustered import LANES, Cells, Clusters
 from m2m_rag.errors import CorruptError
+from m2m_rag.index.hrm2.admitting import check_clusters
 from m2m_rag.index.hrm2.calibration import Curve, Point
 from m2m_rag.index.hrm2.state import BuildBackend, Settings, State
 
@@ -175,6 +176,8 @@ def _state(
     n_blocks = -(-arrays["sizes"] // LANES)
     first = np.cumsum(n_blocks) - n_blocks
     n_fine = len(arrays["sizes"])
+    if n_blocks.sum() > len(arrays["blocks"]):
+        raise ValueError("there are fewer blocks of codes than clusters need")
     cells = Cells(
         [(arrays.pop("blocks"), arrays.pop("rows"))],
         np.zeros(n_fine, dtype=np.int32),
@@ -190,6 +193,7 @@ def _state(
         reach=header["reach"],
         **arrays,
     )
+    check_clusters(clusters, coarse_of, limits, header["owner"]["dimension"])
     points = [Point(int(k), *rest) for k, *rest in header["points"]]
     measured_fine, measured_rows, n_seen = header["n_measured"]
     return State(

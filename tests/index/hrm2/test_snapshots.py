@@ -94,3 +94,54 @@ def test_a_cut_file_is_refused(built, tmp_path):
         path.write_bytes(good[:size])
         with pytest.raises(CorruptError):
             load(path, index)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("centroid_slots", lambda a: a + 10**6),
+        ("centroid_slots", lambda a: np.full_like(a, -1)),
+        ("centroid_slots", lambda a: np.where(a == a.max(), np.int32(-2), a)),
+        ("order", lambda a: a + 1),
+        ("order", lambda a: a.astype(np.int64)),
+        ("coarse_first", lambda a: a[::-1].copy()),
+        ("coarse_first", lambda a: np.zeros_like(a)),
+        ("coarse_first", lambda a: a * 2),
+        ("fine", lambda a: a[:-1]),
+        ("facts", lambda a: a[:, :-1]),
+        ("center", lambda a: a[:-1]),
+        ("coarse", lambda a: a[:, :-64]),
+        ("centroid_blocks", lambda a: a[:, :-64]),
+        ("dimension", lambda d: d + 1),
+        ("dimension", lambda d: 1 << 40),
+    ],
+)
+def test_numbers_that_lead_elsewhere_are_refused(built, tmp_path, name, change):
+    """The checksums are right: whoever wrote the file meant it."""
+    index, _ = built
+    state = index.state
+    clusters = state.clusters._replace(**{name: change(getattr(state.clusters, name))})
+    path = snapshots.save(state._replace(clusters=clusters), index.settings, OWNER, tmp_path)
+    snapshots.check(path)
+    with pytest.raises(CorruptError):
+        load(path, index)
+
+
+def test_other_states_that_lead_elsewhere_are_refused(built, tmp_path):
+    index, _ = built
+    state = index.state
+    for other in (
+        state._replace(coarse_of=state.coarse_of + 10**6),
+        state._replace(coarse_of=state.coarse_of[:-1]),
+        state._replace(limits=state.limits[:-1]),
+    ):
+        path = snapshots.save(other, index.settings, OWNER, tmp_path)
+        with pytest.raises(CorruptError):
+            load(path, index)
+
+
+def test_a_link_is_no_snapshot(built, tmp_path):
+    index, _ = built
+    path = snapshots.save(index.state, index.settings, OWNER, tmp_path)
+    (tmp_path / ("9" * 12 + "-ab.hrm2")).symlink_to(path)
+    assert snapshots.newest(tmp_path) == [path]
