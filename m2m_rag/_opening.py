@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from m2m_rag._database_upkeep import DatabaseUpkeep
 from m2m_rag._parts import Parts, make_parts
-from m2m_rag._types import Metric
+from m2m_rag._types import Durability, Metric
 from m2m_rag.errors import CollectionNotFoundError, did_you_mean
 from m2m_rag.filters.sql import SQL_FUNCTIONS
 from m2m_rag.storage.folder import changing, make_collection, remove_collection
@@ -22,6 +22,7 @@ class Opening(DatabaseUpkeep):
 
     _parts: dict[str, Parts]
     _registry: Registry
+    _durability: Durability
 
     if TYPE_CHECKING:
 
@@ -72,7 +73,7 @@ class Opening(DatabaseUpkeep):
         if parts is None:
             self._forget_dropped()
             folder = collection_folder(cast(Path, self._path), folder_name)
-            store = CollectionStore(folder, SQL_FUNCTIONS)
+            store = CollectionStore(folder, SQL_FUNCTIONS, self._durability)
             try:
                 state = self._state_of(store)
                 metric = cast(Metric, state.metric)

@@ -143,6 +143,7 @@ class Reading(Handle):
             "dimension": state.dimension,
             "embedder": state.embedder,
             "tokenizer": state.tokenizer,
+            "durability": self._parts.store.durability if self._parts.store.folder else "memory",
             "n_records": n_live,
             "n_dead_rows": state.n_rows - n_live,
             "n_vector_files": len(files),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Durability: TypeAlias = Literal["full", "normal", "off"]
 Metadata: TypeAlias = dict[str, Any]
 Where: TypeAlias = "dict[str, Any]"
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -18,6 +19,7 @@ WordArray: TypeAlias = NDArray[np.uint64]
 MaskArray: TypeAlias = NDArray[np.bool_]
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
+DURABILITIES: tuple[Durability, ...] = ("full", "normal", "off")
 
 
 class Record(NamedTuple):

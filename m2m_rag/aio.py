@@ -33,7 +33,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 from m2m_rag._handle import WhereLike
 from m2m_rag._iterating import Iteration
 from m2m_rag._searching import Vector1, Vector2
-from m2m_rag._types import Hit, Metric, Record, Stage
+from m2m_rag._types import Durability, Hit, Metric, Record, Stage
 from m2m_rag.collection import Collection
 from m2m_rag.compute.clustered import LOD
 from m2m_rag.database import Database
@@ -221,9 +221,17 @@ class AsyncDatabase(_Twin[Database]):
         *,
         read_only: bool = False,
         lock_timeout_s: float = 0.0,
+        durability: Durability = "full",
     ) -> None:
+        make = functools.partial(
+            Database,
+            path,
+            read_only=read_only,
+            lock_timeout_s=lock_timeout_s,
+            durability=durability,
+        )
         self._prepare(
-            lambda: Database(path, read_only=read_only, lock_timeout_s=lock_timeout_s),
+            make,
             f"<AsyncDatabase {os.fspath(path)!r}>",
         )
 

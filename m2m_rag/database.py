@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._opening import Opening
 from m2m_rag._parts import Parts
-from m2m_rag._types import METRICS, Metric
+from m2m_rag._types import DURABILITIES, METRICS, Durability, Metric
 from m2m_rag.collection import Collection
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import (
@@ -52,6 +52,11 @@ class Database(Opening):
         Refuse writes, and a folder that is no database.
     lock_timeout_s
         Seconds to wait for another writing process before `WriterLockedError`.
+    durability
+        What a write has reached when its call returns. ``"full"``: the disk, so it survives a power
+        loss. ``"normal"``: the system, so it survives the end of this process; a power loss may
+        take the last commits, whole ones, and leaves the rest as it was. ``"off"``: the same, but a
+        power loss may damage the database: for data that can be made again.
 
     Notes
     -----
@@ -73,11 +78,22 @@ class Database(Opening):
         *,
         read_only: bool = False,
         lock_timeout_s: float = 0.0,
+        durability: Durability = "full",
     ) -> None:
         in_memory = path is _IN_MEMORY
         self._path = None if in_memory else as_path(path)
         wait_s = as_seconds(lock_timeout_s, "lock_timeout_s")
-        self._settings = {"read_only": read_only, "lock_timeout_s": wait_s}
+        if durability not in DURABILITIES:
+            raise InvalidInputError(
+                f"durability: expected one of {', '.join(DURABILITIES)}, got {durability!r}."
+                f"{did_you_mean(str(durability), DURABILITIES)}"
+            )
+        self._durability = durability
+        self._settings = {
+            "read_only": read_only,
+            "lock_timeout_s": wait_s,
+            "durability": durability,
+        }
         self._read_only = read_only
         self._writer = None if self._path is None else WriterLock(self._path, wait_s)
         self._closed = False

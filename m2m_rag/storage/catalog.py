@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import apsw
 
+from m2m_rag._types import Durability
 from m2m_rag.storage.acknowledged import Acknowledged
 from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
@@ -23,14 +25,34 @@ from m2m_rag.storage.sqlite import (
 from m2m_rag.storage.transaction import Transaction
 from m2m_rag.storage.words import create_words
 
+SYNCHRONOUS: Mapping[Durability, int] = MappingProxyType({"full": 2, "normal": 1, "off": 0})
+"""SQLite's setting of that name."""
+
 
 class Catalog:
     """The catalog in `folder`, or in memory when `folder` is None.
 
     A snapshot stays what it is while others commit. In memory, readers and writers take turns.
+
+    Parameters
+    ----------
+    folder
+        The collection's folder.
+    functions
+        SQL functions that filters need.
+    durability
+        ``"full"``: a commit is on disk when its transaction ends. ``"normal"``: a power loss may
+        take the last commits, whole; SQLite syncs its log when it moves it into the file.
+        ``"off"``: nothing is synced.
     """
 
-    def __init__(self, folder: Path | None, functions: SqlFunctions = NO_FUNCTIONS) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        functions: SqlFunctions = NO_FUNCTIONS,
+        durability: Durability = "full",
+    ) -> None:
+        self._durability = durability
         self._path = None if folder is None else folder / CATALOG_FILE
         self._functions = functions
         self._acknowledged = None if folder is None else Acknowledged(folder)
@@ -83,7 +105,7 @@ class Catalog:
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
-        if self._acknowledged is not None:
+        if self._acknowledged is not None and self._durability == "full":
             self._acknowledged.note(transaction.state.collection, transaction.commit_no)
 
     def close(self) -> None:
@@ -93,6 +115,7 @@ class Catalog:
     def _connect(self) -> apsw.Connection:
         noted = None if self._acknowledged is None else self._acknowledged.read()
         connection = open_database(self._path, KIND, self._functions)
+        connection.pragma("synchronous", SYNCHRONOUS[self._durability])
         if self._acknowledged is not None:
             try:
                 self._acknowledged.check(noted, connection)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag._types import FloatArray, RowArray, Segment
+from m2m_rag._types import Durability, FloatArray, RowArray, Segment
 from m2m_rag.storage.catalog import Catalog
 from m2m_rag.storage.liveness import Liveness
 from m2m_rag.storage.plain import VECTORS_FOLDER
@@ -24,9 +24,12 @@ class CollectionStore:
     both: `append` writes vectors and their commit record in the caller's transaction.
     """
 
-    def __init__(self, folder: Path | None, functions: SqlFunctions) -> None:
+    def __init__(
+        self, folder: Path | None, functions: SqlFunctions, durability: Durability = "full"
+    ) -> None:
         self.folder = folder
-        self.catalog = Catalog(folder, functions)
+        self.durability: Durability = durability
+        self.catalog = Catalog(folder, functions, durability)
         self.liveness = Liveness()
         self._vectors: dict[tuple[int, int], Vectors] = {}
         self._lock = ForkSafeLock()
@@ -83,7 +86,9 @@ class CollectionStore:
                 else:
                     folder = self.folder / VECTORS_FOLDER
                     collection = snapshot.state.collection
-                    vectors = DiskVectors(folder, dimension, collection, generation)
+                    vectors = DiskVectors(
+                        folder, dimension, collection, generation, syncs=self.durability != "off"
+                    )
                 self._keep(generation, vectors)
             return vectors
 

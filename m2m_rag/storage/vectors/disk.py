@@ -102,6 +102,9 @@ class DiskVectors(Vectors):
         Written into each header, and checked when a file is opened.
     max_file_bytes
         Size that seals a file.
+    syncs
+        Whether an append is on disk when it returns. A commit must not reach the disk before its
+        vectors do, so only a database that may lose anything does without.
     """
 
     def __init__(
@@ -111,7 +114,10 @@ class DiskVectors(Vectors):
         collection: bytes,
         generation: int,
         max_file_bytes: int = MAX_FILE_BYTES,
+        *,
+        syncs: bool = True,
     ) -> None:
+        self._syncs = syncs
         self._folder = folder
         self.dimension = dimension
         self._collection = collection
@@ -188,10 +194,11 @@ class DiskVectors(Vectors):
                 _write_all(descriptor, memoryview(pack_header(self._header(piece.file))), 0)
             offset = HEADER_BYTES + piece.file.rows * 4 * self.dimension
             _write_all(descriptor, memoryview(rows.data).cast("B"), offset)
-            sync_data(descriptor)
+            if self._syncs:
+                sync_data(descriptor)
         finally:
             os.close(descriptor)
-        if piece.is_new:
+        if piece.is_new and self._syncs:
             sync_folder(self._folder)
             sync_folder(self._folder.parent)
 

@@ -1,0 +1,66 @@
+"""What each durability level asks of the disk, counted by strace, and that all survive a kill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from m2m_rag import Database
+from m2m_rag.errors import InvalidInputError
+
+N = 20
+CHILD = """
+import os, sys
+from m2m_rag import Database
+
+def mark(path):
+    try:
+        open(path)
+    except FileNotFoundError:
+        pass
+
+with Database(sys.argv[1], durability=sys.argv[2]) as database:
+    collection = database.create("c", 8)
+    collection.add([[0.5] * 8], ids=["first"], texts=["a text"], metadatas=[{"n": 1}])
+    mark("/begin")
+    for number in range(int(sys.argv[3])):
+        collection.add([[0.5] * 8], ids=[str(number)], texts=["a text"], metadatas=[{"n": 1}])
+    mark("/end")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def traced(tmp_path, durability):
+    """Return the calls between the marks, and the database's path."""
+    log, path = tmp_path / "calls", tmp_path / "db"
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,openat"]
+    child = [sys.executable, "-c", CHILD, str(path), durability, str(N)]
+    assert subprocess.run([*command, *child], check=False).returncode in (-9, 137)
+    text = log.read_text()
+    between = text[text.index('"/begin"') : text.index('"/end"')]
+    return [line for line in between.splitlines() if "sync(" in line], path
+
+
+@pytest.mark.parametrize(("durability", "most"), [("full", 2 * N), ("normal", N), ("off", 0)])
+def test_one_row_costs_at_most_two_syncs(tmp_path, durability, most):
+    calls, path = traced(tmp_path, durability)
+    assert len(calls) <= most
+    assert len(calls) >= most - N
+    with Database(path) as database:
+        collection = database.open("c")
+        assert collection.ids() == ["first", *(str(number) for number in range(N))]
+        assert len(collection.search(text="text", k=100)) == N + 1
+
+
+def test_it_is_shown_and_checked(tmp_path):
+    for durability in ("full", "normal", "off"):
+        with Database(tmp_path / "db", durability=durability) as database:
+            collection = database.create("c", exist_ok=True)
+            assert collection.stats()["durability"] == durability
+    with Database.in_memory() as database:
+        assert database.create("c").stats()["durability"] == "memory"
+    with pytest.raises(InvalidInputError, match="Did you mean 'full'"):
+        Database(tmp_path / "other", durability="ful")
+    assert not (tmp_path / "other").exists()
