@@ -45,16 +45,16 @@ RECORDS_A_STEP = 256
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-Sync = TypeVar("Sync")
+SyncT_co = TypeVar("SyncT_co", covariant=True)
 Item = TypeVar("Item")
 
 
-class _Twin(ABC, Generic[Sync]):
+class _Twin(ABC, Generic[SyncT_co]):
     """What has a synchronous twin, and is closed at the end of its ``async with`` block."""
 
     @property
     @abstractmethod
-    def sync(self) -> Sync:
+    def sync(self) -> SyncT_co:
         """The synchronous twin, for code that runs in a thread of its own."""
 
     @abstractmethod
@@ -76,12 +76,12 @@ class _Twin(ABC, Generic[Sync]):
 
 
 def _awaited(
-    method: Callable[Concatenate[Sync, P], Result],
-) -> Callable[Concatenate[_Twin[Sync], P], Coroutine[Any, Any, Result]]:
+    method: Callable[Concatenate[SyncT_co, P], Result],
+) -> Callable[Concatenate[_Twin[SyncT_co], P], Coroutine[Any, Any, Result]]:
     """Return the method's asynchronous twin."""
 
     @functools.wraps(method)
-    async def awaited(twin: _Twin[Sync], /, *args: P.args, **kwargs: P.kwargs) -> Result:
+    async def awaited(twin: _Twin[SyncT_co], /, *args: P.args, **kwargs: P.kwargs) -> Result:
         return await asyncio.to_thread(method, twin.sync, *args, **kwargs)
 
     return awaited

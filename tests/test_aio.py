@@ -8,6 +8,7 @@ import inspect
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,37 @@ async def test_the_twins_do_what_the_others_do(database):
     await database.drop("notes")
     with pytest.raises(CollectionNotFoundError):
         await database.open("notes")
+
+
+TYPED = """
+from m2m_rag import AsyncDatabase
+
+async def use() -> None:
+    async with AsyncDatabase("x") as database:
+        notes = await database.open("notes")
+        ids: list[str] = await notes.add([[1.0]], ids=["a"])
+        texts = [hit.text for hit in await notes.search([1.0])]
+        many = [hits[0].score for hits in await notes.search([[1.0], [2.0]])]
+        length = (await notes.dimension or 0) + await notes.count()
+        records = [record.alpha async for record in notes]
+        stages = [stage.recall async for stage in notes.search_progressive([1.0])]
+        await notes.get(limit="all")
+        await notes.delete(idz=["a"])
+"""
+
+
+def test_type_checkers_know_the_twins(tmp_path, monkeypatch):
+    """The project's own settings, whose cache `make lint` has filled."""
+    from mypy import api
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    (tmp_path / "typed.py").write_text(TYPED)
+    said, failed, _ = api.run(["--no-error-summary", "--no-pretty", str(tmp_path / "typed.py")])
+    assert not failed
+    errors = [line for line in said.splitlines() if "error" in line]
+    assert len(errors) == 2, said
+    assert '"limit" has incompatible type "str"' in errors[0]
+    assert 'Unexpected keyword argument "idz"' in errors[1]
 
 
 async def test_a_database_is_opened_by_entering_or_awaiting(tmp_path):

@@ -15,7 +15,7 @@ import time
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import StorageError
 
-WAIT_S = 5.0
+WAIT_S = 10.0
 """The longest that a fork waits."""
 POLL_S = 0.0005
 

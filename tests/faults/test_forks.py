@@ -25,7 +25,7 @@ from m2m_rag.storage.fork_gate import GATE
 
 LARGE = os.environ.get("M2M_FAULTS") == "large"
 N_FORKS = 1000 if LARGE else 60
-HANGS_S, BUILDS_S = 10, 120
+HANGS_S, BUILDS_S = 30, 120
 """When a child is taken to hang: after its calls, and when it builds an index."""
 N_BUSY = 4
 START_METHODS = [
