@@ -204,6 +204,9 @@ def test_the_filter_for_deleting_is_that_of_about_a_tenth():
     vectors = generator.normal(size=(1000, 3)).astype(np.float32)
     cases = make_cases([(), *found], records(), vectors, vectors[:1], 5)
     assert changed_filter(cases).name == "repo = big"
+    alike = [{"a": "x"}] * 10
+    everything = make_cases([(), *choose(alike, ["a"])], alike, vectors[:10], vectors[:1], 5)
+    assert changed_filter(everything).name == "a = x", "never without a filter"
 
 
 def test_the_size_of_a_folder(tmp_path):

@@ -33,6 +33,7 @@ class LanceStore(StoreMethod):
     def __init__(self, folder: Path, schema: Schema, n_threads: int) -> None:
         super().__init__(folder, schema, n_threads)
         self._lancedb: Any = require("lancedb", "bench-store")
+        self._index: Any = require("lancedb.index", "bench-store")
         self._arrow: Any = require("pyarrow", "bench-store")
         types = {"str": self._arrow.string(), "int": self._arrow.int64()}
         self._columns = {
@@ -71,7 +72,7 @@ class LanceStore(StoreMethod):
         """Compact, then index the columns of filters and the vectors."""
         self._table.optimize()
         for key in self.schema.keys:
-            self._table.create_scalar_index(key)
+            self._table.create_index(key, config=self._index.BTree())
         self._index_vectors()
 
     def search(self, query: FloatArray, k: int, terms: Terms) -> list[int]:
@@ -100,7 +101,8 @@ class LanceStore(StoreMethod):
 
     def _index_vectors(self) -> None:
         if self.count() >= INDEX_FROM:
-            self._table.create_index("cosine", vector_column_name=VECTOR)
+            config = self._index.IvfPq(distance_type="cosine")
+            self._table.create_index(VECTOR, config=config)
 
     def _query(self, query: FloatArray) -> Any:
         found = self._table.search(query, vector_column_name=VECTOR).distance_type("cosine")
