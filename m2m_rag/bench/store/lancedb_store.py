@@ -15,12 +15,17 @@ ROW, VECTOR = "bench_row", "bench_vector"
 INDEX_FROM = 5000
 """Rows from which the vectors are indexed."""
 N_PROBES = 20
-REFINE_FACTOR = 10
-"""Ten times k candidates are re-ranked by their vectors."""
+REFINE_FACTOR = 5
+"""Five times k candidates are re-ranked by their vectors.
+
+Chosen on 100,000 text embeddings under filters of half to a thousandth of the rows: with this
+index the least recall was 0.988. With the default one, IVF-PQ, it was 0.69 at a factor of 10 and
+0.85 at 50, for as much time.
+"""
 
 
 class LanceStore(StoreMethod):
-    """IVF-PQ and re-ranking; the columns that filters use are indexed as well.
+    """HNSW over 8-bit vectors and re-ranking; the columns that filters use are indexed as well.
 
     Both happen once all rows are there, after the many small fragments were compacted, as the
     manual advises.
@@ -101,7 +106,7 @@ class LanceStore(StoreMethod):
 
     def _index_vectors(self) -> None:
         if self.count() >= INDEX_FROM:
-            config = self._index.IvfPq(distance_type="cosine")
+            config = self._index.HnswSq(distance_type="cosine")
             self._table.create_index(VECTOR, config=config)
 
     def _query(self, query: FloatArray) -> Any:
