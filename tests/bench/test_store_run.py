@@ -51,7 +51,6 @@ def task_of(name, data_folder, folder):
 
 
 @pytest.mark.parametrize("name", STORES)
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_what_a_store_does(name, data_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("M2M_BACKEND", "numpy")
     task = task_of(name, data_folder, tmp_path / "store")
