@@ -14,6 +14,7 @@ import apsw
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage.fork_gate import GATE, POLL_S
+from m2m_rag.storage.frozen import check_current, is_current
 
 
 class ConnectionPool:
@@ -60,6 +61,7 @@ class ConnectionPool:
                 if connection is None:
                     connection = self._connect()
                 yield connection
+                check_current(connection)
             finally:
                 with self._lock:
                     self._lent_to.remove(user)
@@ -100,7 +102,12 @@ class ConnectionPool:
         with self._lock:
             self._check_open()
             self._lent_to.append(user)
-            return self._idle.pop() if self._idle else None
+            while self._idle:
+                connection = self._idle.pop()
+                if is_current(connection):
+                    return connection
+                connection.close()
+            return None
 
     def _is_lent_to_others(self) -> bool:
         with self._lock:

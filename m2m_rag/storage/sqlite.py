@@ -31,6 +31,7 @@ from m2m_rag.errors import (
 from m2m_rag.storage.admitting import CHECKSUM_BYTES, check_contents, check_format
 from m2m_rag.storage.files import private_file, sync_file, sync_folder
 from m2m_rag.storage.fork_gate import GATE
+from m2m_rag.storage.frozen import connect
 from m2m_rag.storage.plain import refuse_link
 from m2m_rag.storage.whole_pages import check_whole_pages
 
@@ -121,9 +122,9 @@ def open_database(
     for suffix in ("", *LOG_SUFFIXES):
         refuse_link(path.with_name(path.name + suffix))
     with translated(path), GATE:
-        connection = apsw.Connection(
-            str(path), vfs=_checksum_vfs(), flags=apsw.SQLITE_OPEN_READWRITE
-        )
+        if not path.exists():
+            raise CorruptError(f"{path} is missing. Restore a backup.")
+        connection = connect(path, _checksum_vfs())
         try:
             _configure(connection, functions)
             check_format(connection, path, kind.application_id, kind.version, any_format)
@@ -157,8 +158,7 @@ def translated(path: Path | None) -> Iterator[None]:
         raise StorageError(f"{where}: reading or writing failed ({error}).") from error
     except apsw.ReadOnlyError as error:
         raise ReadOnlyError(
-            f"{where} cannot be written ({error}). Reading needs a writable folder too, for SQLite "
-            "keeps its -wal and -shm files there. Change the permissions, or read a copy."
+            f"{where} cannot be written ({error}). Change the permissions, or write to a copy."
         ) from error
     except apsw.FullError as error:
         raise StorageError(f"{where}: the disk is full; the write was undone.") from error
@@ -167,7 +167,10 @@ def translated(path: Path | None) -> Iterator[None]:
             f"{where} was busy for {BUSY_TIMEOUT_S:.0f} s; the call changed nothing. Try again."
         ) from error
     except apsw.CantOpenError as error:
-        raise StorageError(f"{where} cannot be opened ({error}).") from error
+        raise StorageError(
+            f"{where} cannot be opened ({error}). In a folder that may not be written, a database "
+            "can be read when its writer has closed it. Change the permissions, or read a copy."
+        ) from error
     except apsw.Error as error:
         raise StorageError(f"{where}: SQLite refused ({type(error).__name__}: {error}).") from error
 

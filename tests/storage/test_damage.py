@@ -70,5 +70,5 @@ def test_another_programs_file_is_refused(folder):
     with pytest.raises(FormatError, match="not a database file"):
         answers(folder)
     catalog.unlink()
-    with pytest.raises(StorageError, match=r"catalog\.sqlite cannot be opened"):
+    with pytest.raises(CorruptError, match=r"catalog\.sqlite is missing"):
         answers(folder)

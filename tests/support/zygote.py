@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -108,10 +109,11 @@ def _main() -> None:
         importlib.import_module(name)
     from m2m_rag import Database
 
-    with Database.in_memory() as database:  # loads what is imported where it is used
-        warm = database.create("warm", 2)
-        warm.add([[1.0, 2.0]])
+    with tempfile.TemporaryDirectory() as folder, Database(folder) as database:
+        warm = database.create("warm", 2)  # loads what is imported where it is used
+        warm.add([[1.0, 2.0]], texts=["warm"])
         warm.search([1.0, 2.0])
+        warm.search(text="warm")
     print("ready", flush=True)
     for function, arguments in _jobs():
         pid = os.fork()
