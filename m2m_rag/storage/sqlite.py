@@ -166,6 +166,8 @@ def translated(path: Path | None) -> Iterator[None]:
         raise StorageError(
             f"{where} was busy for {BUSY_TIMEOUT_S:.0f} s; the call changed nothing. Try again."
         ) from error
+    except apsw.NoMemError as error:
+        raise MemoryError(f"{where}: SQLite got no memory; the call changed nothing.") from error
     except apsw.CantOpenError as error:
         raise StorageError(
             f"{where} cannot be opened ({error}). In a folder that may not be written, a database "
