@@ -1,0 +1,78 @@
+"""F15: hours of load with kills (``make soak``), or seconds of it: nothing is lost, nothing grows.
+
+A writer is killed again and again while a reader stays; after each kill the database is checked
+whole. The reader's memory and open files, and the bytes on disk, are watched.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+
+import fault_load
+from soak import disk_bytes
+from zygote import Zygote
+
+SEED = 77
+LASTS_S = float(os.environ.get("M2M_SOAK_S", "10"))
+KILL_AFTER_S = 30.0 if LASTS_S >= 600 else 1.0
+GROWTH = 1.05
+SLACK_KIB = 16 << 10
+"""What an allocator may keep besides."""
+
+
+def test_soak(zygote, tmp_path, fault_table):
+    path = tmp_path / "db"
+    zygote.run("fault_load:run", str(path), SEED, 0, 20)
+    state, first = fault_load.states(SEED, 0, 20, {})[-1], 20
+    seen: list[tuple[int, int]] = []
+    random.seed(SEED)
+    n_kills = 0
+    with Zygote() as reading:
+        reader = reading.start("soak:read_on", str(path))
+
+        def watch():
+            for line in iter(reader.line, None):
+                kib, files = line.split()
+                seen.append((int(kib), int(files)))
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            end = time.monotonic() + LASTS_S
+            while time.monotonic() < end:
+                state, first = one_life(zygote, path, state, first)
+                n_kills += 1
+                assert watching.is_alive(), "the reader has ended"
+        finally:
+            reader.kill()
+            watching.join()
+    assert reader.status == -9
+    warm = seen[len(seen) // 4 :]
+    memory, files = [kib for kib, _ in warm], [n for _, n in warm]
+    fault_table.add(
+        "F15", f"{LASTS_S:.0f} s of load with kills", n_kills, SEED, lost=0, wrong=0,
+        steps=first, reads=len(seen), MiB_at_first=memory[0] >> 10, MiB_at_last=memory[-1] >> 10,
+        MB_on_disk=disk_bytes(path) // 10**6,
+    )  # fmt: skip
+    assert memory[-1] < GROWTH * memory[0] + SLACK_KIB
+    assert max(files) <= min(files) + 4, "files are left open"
+
+
+def one_life(zygote, path, state, first):
+    """Write until the kill, check, and return the state and the next step."""
+    child = zygote.start("fault_load:run", str(path), SEED, first, 10_000_000)
+    killer = threading.Timer(random.uniform(0.1, 1.0) * KILL_AFTER_S, child.kill)
+    killer.start()
+    n = 0
+    for line in iter(child.line, None):
+        assert int(line) == first + n
+        state = fault_load.plan(SEED, first + n, state).after
+        n += 1
+    killer.join()
+    assert child.status == -9
+    allowed = [state, fault_load.plan(SEED, first + n, state).after]
+    found = fault_load.check(path, allowed)
+    return allowed[found], first + n + found
