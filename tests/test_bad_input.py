@@ -124,6 +124,45 @@ def test_vectors_of_any_kind_are_taken(collection, name):
     assert len(collection.search(expected[0], 10)) == 1 + len(expected)
 
 
+@pytest.mark.parametrize("name", GOOD_VECTORS)
+def test_vectors_of_any_kind_replace_and_ask(collection, name):
+    vectors = GOOD_VECTORS[name]
+    made = (lambda: vectors()) if callable(vectors) else (lambda: vectors)
+    n = len(list(made()))
+    ids = [f"new{i}" for i in range(n)]
+    collection.upsert(made(), ids=ids)
+    assert collection.upsert(made(), ids=ids).updated == n
+    asked = list(made()) if callable(vectors) else vectors
+    assert [len(hits) for hits in collection.search(asked, 99)] == [1 + n] * n
+
+
+def test_what_speaks_only_dlpack_is_refused(collection):
+    class Tensor:
+        def __dlpack__(self, **_):
+            return np.ones((1, 3)).__dlpack__()
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    refused(collection, InvalidInputError, "real numbers", vectors=Tensor())
+    (id_,) = collection.add(np.from_dlpack(Tensor()))
+    collection.delete([id_])
+
+
+@pytest.mark.parametrize("empty", [[], (), np.empty((0, 3)), np.empty((0, 0))])
+def test_nothing_is_added(collection, empty):
+    assert collection.add(empty) == []
+    assert collection.upsert(empty).ids == []
+    assert collection.search(np.empty((0, 3))) == []
+    assert collection.ids() == ["kept"]
+
+
+@pytest.mark.parametrize("name", [name for name in BAD_VECTORS if name != "one vector"])
+def test_vectors_that_are_none_are_no_queries(collection, name):
+    with pytest.raises(InvalidInputError):
+        collection.search(BAD_VECTORS[name][0])
+
+
 def test_torch_tensors_are_taken(collection):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     tensor = torch.tensor([[1.0, 2.0, 3.0]], requires_grad=True)
