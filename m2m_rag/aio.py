@@ -23,16 +23,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 from m2m_rag._handle import WhereLike
-from m2m_rag._iterating import Iteration
 from m2m_rag._searching import Vector1, Vector2
+from m2m_rag._twins import Twin, awaited_twin, in_steps
 from m2m_rag._types import Durability, Hit, Metric, Record, Stage
 from m2m_rag.collection import Collection
 from m2m_rag.compute.clustered import LOD
@@ -43,61 +40,8 @@ from m2m_rag.index.fusion import Fusion
 RECORDS_A_STEP = 256
 """Records that an iteration fetches at a time: a way to a thread and back takes 0.1 ms."""
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-SyncT_co = TypeVar("SyncT_co", covariant=True)
-Item = TypeVar("Item")
 
-
-class _Twin(ABC, Generic[SyncT_co]):
-    """What has a synchronous twin, and is closed at the end of its ``async with`` block."""
-
-    @property
-    @abstractmethod
-    def sync(self) -> SyncT_co:
-        """The synchronous twin, for code that runs in a thread of its own."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Close it. Closing twice is fine."""
-
-    async def __aenter__(self) -> Self:
-        """Return the object; leaving the block closes it."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the object."""
-        await self.close()
-
-
-def _awaited(
-    method: Callable[Concatenate[SyncT_co, P], Result],
-) -> Callable[Concatenate[_Twin[SyncT_co], P], Coroutine[Any, Any, Result]]:
-    """Return the method's asynchronous twin."""
-
-    @functools.wraps(method)
-    async def awaited(twin: _Twin[SyncT_co], /, *args: P.args, **kwargs: P.kwargs) -> Result:
-        return await asyncio.to_thread(method, twin.sync, *args, **kwargs)
-
-    return awaited
-
-
-async def _in_steps(iteration: Iteration[Item], n: int) -> AsyncIterator[Item]:
-    """Yield the items, fetched n at a time."""
-    try:
-        while items := await asyncio.to_thread(list, islice(iteration, n)):
-            for item in items:
-                yield item
-    finally:
-        await asyncio.to_thread(iteration.close)
-
-
-class AsyncCollection(_Twin[Collection]):
+class AsyncCollection(Twin[Collection]):
     """The asynchronous twin of `Collection`; made by `AsyncDatabase.create` and `open`."""
 
     def __init__(self, database: AsyncDatabase, sync: Collection) -> None:
@@ -134,23 +78,23 @@ class AsyncCollection(_Twin[Collection]):
         """Fingerprint of the embedder, to be awaited."""
         return asyncio.to_thread(lambda: self._sync.embedder)
 
-    add = _awaited(Collection.add)
-    upsert = _awaited(Collection.upsert)
-    update = _awaited(Collection.update)
-    delete = _awaited(Collection.delete)
-    clear = _awaited(Collection.clear)
-    bind_embedder = _awaited(Collection.bind_embedder)
-    get = _awaited(Collection.get)
-    ids = _awaited(Collection.ids)
-    count = _awaited(Collection.count)
-    distinct = _awaited(Collection.distinct)
-    facets = _awaited(Collection.facets)
-    vectors_of_texts = _awaited(Collection.vectors_of_texts)
-    stats = _awaited(Collection.stats)
-    wait_for_index = _awaited(Collection.wait_for_index)
-    search_mmr = _awaited(Collection.search_mmr)
-    search_groups = _awaited(Collection.search_groups)
-    explain = _awaited(Collection.explain)
+    add = awaited_twin(Collection.add)
+    upsert = awaited_twin(Collection.upsert)
+    update = awaited_twin(Collection.update)
+    delete = awaited_twin(Collection.delete)
+    clear = awaited_twin(Collection.clear)
+    bind_embedder = awaited_twin(Collection.bind_embedder)
+    get = awaited_twin(Collection.get)
+    ids = awaited_twin(Collection.ids)
+    count = awaited_twin(Collection.count)
+    distinct = awaited_twin(Collection.distinct)
+    facets = awaited_twin(Collection.facets)
+    vectors_of_texts = awaited_twin(Collection.vectors_of_texts)
+    stats = awaited_twin(Collection.stats)
+    wait_for_index = awaited_twin(Collection.wait_for_index)
+    search_mmr = awaited_twin(Collection.search_mmr)
+    search_groups = awaited_twin(Collection.search_groups)
+    explain = awaited_twin(Collection.explain)
 
     @overload
     async def search(
@@ -194,11 +138,11 @@ class AsyncCollection(_Twin[Collection]):
         recall: float | None = None,
     ) -> AsyncIterator[Stage]:
         """Yield the answers at LOD 0, 1 and 2, each as soon as it is known."""
-        return _in_steps(self._sync.search_progressive(vector, k, where=where, recall=recall), 1)
+        return in_steps(self._sync.search_progressive(vector, k, where=where, recall=recall), 1)
 
     def __aiter__(self) -> AsyncIterator[Record]:
         """Iterate over the records of one commit, oldest first, without their vectors."""
-        return _in_steps(iter(self._sync), RECORDS_A_STEP)
+        return in_steps(iter(self._sync), RECORDS_A_STEP)
 
     async def close(self) -> None:
         """Close this handle; the database stays open. Closing twice is fine."""
@@ -209,7 +153,7 @@ class AsyncCollection(_Twin[Collection]):
         return f"<Async{repr(self._sync)[1:]}"
 
 
-class AsyncDatabase(_Twin[Database]):
+class AsyncDatabase(Twin[Database]):
     """The asynchronous twin of `Database`: ``async with AsyncDatabase(path) as db``.
 
     Making one touches nothing; entering the block opens it, and so does ``await AsyncDatabase(…)``.
@@ -287,8 +231,8 @@ class AsyncDatabase(_Twin[Database]):
         """Open a collection."""
         return AsyncCollection(self, await asyncio.to_thread(self.sync.open, name))
 
-    list = _awaited(Database.list)
-    drop = _awaited(Database.drop)
+    list = awaited_twin(Database.list)
+    drop = awaited_twin(Database.drop)
 
     async def close(self) -> None:
         """Close everything, after the calls that are under way. Closing twice is fine."""
