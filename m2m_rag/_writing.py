@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from m2m_rag._handle import Handle, WhereLike
 from m2m_rag._types import FloatArray, WriteReport
+from m2m_rag.config import LIMITS
 from m2m_rag.errors import (
     DuplicateIdError,
     EmbedderMismatchError,
     InvalidInputError,
+    LimitError,
     RecordNotFoundError,
 )
 from m2m_rag.filters import parse_where
@@ -99,7 +101,7 @@ class Writing(Handle):
         if not records:
             return []
         with self._transaction() as transaction:
-            self._check_dimension(transaction, batch)
+            self._check_room(transaction, batch)
             taken = transaction.rows_of(given)
             if taken:
                 raise DuplicateIdError(
@@ -154,7 +156,7 @@ class Writing(Handle):
         if not records and stale is None:
             return WriteReport([], 0, 0, 0)
         with self._transaction() as transaction:
-            self._check_dimension(transaction, batch)
+            self._check_room(transaction, batch)
             known = transaction.rows_of(list(last))
             gone = set() if stale is None else set(self._rows_where(transaction, stale).tolist())
             gone.difference_update(known.values())
@@ -256,10 +258,20 @@ class Writing(Handle):
         """Delete every record and return how many there were."""
         return self.delete(where={})
 
-    def _check_dimension(self, transaction: Transaction, batch: FloatArray) -> None:
-        """Check again inside the transaction: another writer may have made the first add."""
+    def _check_room(self, transaction: Transaction, batch: FloatArray) -> None:
+        """Check inside the transaction that the collection takes the batch.
+
+        The dimension once more, for another writer may have made the first add.
+        """
         if len(batch):
             as_vectors(batch[:1], transaction.state.dimension, "vectors")
+        n_rows = transaction.state.n_rows + len(batch)
+        if n_rows > LIMITS.rows:
+            raise LimitError(
+                f"collection {self._name!r} would hold {n_rows} rows, deleted ones included; at "
+                f"most {LIMITS.rows} are supported. compact() takes the deleted ones out; or "
+                "begin another collection."
+            )
 
     def _batch(
         self,
@@ -273,6 +285,11 @@ class Writing(Handle):
     ) -> tuple[FloatArray, list[NewRecord]]:
         self._check_open()
         batch = as_vectors(vectors, self.dimension, "vectors")
+        if len(batch) > LIMITS.batch_records:
+            raise LimitError(
+                f"vectors: {len(batch)} records in one call; at most {LIMITS.batch_records} make "
+                "one commit. Write them in several batches."
+            )
         return batch, as_records(len(batch), ids, texts, metadatas, alphas, kappas, expires_at)
 
 

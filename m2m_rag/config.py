@@ -32,6 +32,10 @@ class Limits:
         Euclidean norm of a vector: squares and products stay finite in float32.
     k
         Results that one query may ask for.
+    batch_records
+        Records that one call may write.
+    rows
+        Rows that a collection may hold, dead ones included: the index numbers them by 32 bits.
     """
 
     id_bytes: int = 512
@@ -42,6 +46,8 @@ class Limits:
     dimension: int = 65_536
     max_norm: float = 2.0**60
     k: int = 1_000_000_000
+    batch_records: int = 1_000_000
+    rows: int = 2**31 - 1
 
 
 LIMITS = Limits()
