@@ -235,3 +235,20 @@ def test_a_log_that_a_killed_process_left_is_restored(path, tmp_path):
     assert any(file.stat().st_size for file in (tmp_path / "copy").rglob("catalog.sqlite-wal"))
     with Database.restore(tmp_path / "copy", tmp_path / "again") as database:
         assert len(database.open("c").get(["late", "later"])) == 2
+
+
+def test_a_collection_that_is_dropped_meanwhile_is_left_out(path, tmp_path, monkeypatch):
+    from m2m_rag.storage import backing_up
+
+    copy = backing_up._back_up_collection
+    with Database(path) as database:
+        folder = database._registry.folder_of("empty")
+
+        def dropped_first(source, name, target):
+            if name == folder:
+                database.drop("empty")
+            copy(source, name, target)
+
+        monkeypatch.setattr(backing_up, "_back_up_collection", dropped_first)
+        database.backup(tmp_path / "backup")
+    assert list(contents(tmp_path / "backup")) == ["c"]

@@ -48,6 +48,18 @@ def test_it_opens_answers_and_can_be_written(golden):
     assert len(kept) == (2 if number < KIND.version else 0), "one for each collection"
 
 
+def test_it_can_be_restored(golden, tmp_path):
+    """A backup of an older version is brought up to date on the way; it stays what it is."""
+    number, path, expected = golden
+    with Database.restore(path, tmp_path / "again") as database:
+        assert answers(database) == expected
+        assert database.verify().findings == []
+    for catalog in path.rglob(CATALOG_FILE):
+        connection = open_database(catalog, KIND, any_format=True)
+        assert connection.pragma("user_version") == number
+        connection.close()
+
+
 def test_reading_alone_migrates_nothing(golden):
     number, path, expected = golden
     with Database(path, read_only=True) as database:

@@ -422,3 +422,16 @@ def test_what_is_closed_or_dropped_says_so(path):
                 call()
     with pytest.raises(M2MError, match="closed"):
         database.verify()
+
+
+def test_the_catalog_shrinks(path, vectors):
+    (catalog,) = path.rglob("catalog.sqlite")
+    with Database(path) as database:
+        collection = database.open("c")
+        database.flush()
+        n_bytes = catalog.stat().st_size
+        collection.delete([f"id{row}" for row in range(100, N)])
+        collection.compact()
+        assert catalog.stat().st_size < n_bytes / 4
+        assert catalog.read_bytes()[20] == 8, "the pages keep their checksums"
+        assert collection.search(vectors[99], 1)[0].id == "id99"

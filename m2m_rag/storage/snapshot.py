@@ -234,10 +234,11 @@ def _is_possible(state: State) -> bool:
         and type(state.collection) is bytes
         and len(state.collection) == 16
         and state.metric in METRICS
-        and 1 <= state.generation < 1 << 63
+        and 1 <= state.generation < 1 << 62
         and 1 <= dimension <= LIMITS.dimension
         and 0 <= state.n_live <= state.n_rows
-        and state.commit_no >= 0
+        and 0 <= state.commit_no < 1 << 62
+        and (state.dimension is not None or state.n_rows == 0)
         and (state.tokenizer is None or state.tokenizer in TOKENIZERS)
         and (state.next_expiry_us is None or type(state.next_expiry_us) is int)
     )

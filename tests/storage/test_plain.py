@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2m_rag import Database
-from m2m_rag.errors import FormatError, M2MError
+from m2m_rag.errors import CorruptError, FormatError, M2MError
 from m2m_rag.storage.files import private_file
 
 SECRET = b"secret" * 3000
@@ -87,6 +87,28 @@ def test_a_name_from_the_catalog_is_no_path(path, tmp_path):
                 call()
         assert not database.verify().is_sound
     assert (tmp_path / "secret").read_bytes() == SECRET
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE loose AS SELECT * FROM records; DROP TABLE records;"
+        " ALTER TABLE loose RENAME TO records",
+        "DROP TABLE tombstones",
+        "ALTER TABLE records RENAME COLUMN kappa TO lambda",
+        "ALTER TABLE records ADD COLUMN more TEXT AS (metadata || text)",
+    ],
+)
+def test_tables_are_ours_or_the_catalog_is_not_opened(path, change):
+    from m2m_rag.storage.schema import KIND
+    from m2m_rag.storage.sqlite import open_database
+
+    (catalog,) = path.rglob("catalog.sqlite")
+    connection = open_database(catalog, KIND)
+    connection.execute(change).fetchall()
+    connection.close()
+    with Database(path) as database, pytest.raises(CorruptError, match="not the one that we write"):
+        database.open("c")
 
 
 def test_views_and_triggers_are_not_run(path):

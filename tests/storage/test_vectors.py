@@ -95,6 +95,14 @@ def test_an_append_that_was_not_committed_leaves_nothing(tmp_path, kind):
     assert (everything(store, committed.layout()) == np.concatenate([first, second])).all()
 
 
+def test_rows_that_are_not_there_are_not_made_up(tmp_path):
+    store, committed = disk(tmp_path), Committed()
+    committed.commit(*store.append(committed.layout(), np.ones((5, 3), np.float32)))
+    for rows in ([5], [0, 99], [-1]):
+        with pytest.raises(CorruptError, match="do not hold"):
+            store.rows(committed.layout(), np.array(rows))
+
+
 def test_an_older_snapshot_still_reads(tmp_path):
     store, committed = disk(tmp_path), Committed()
     committed.commit(*store.append(committed.layout(), np.ones((5, 3), np.float32)))
