@@ -5,14 +5,24 @@ from __future__ import annotations
 import functools
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from m2m_rag.errors import CorruptError, FormatError, OldFormatError
 
+
 CHECKSUM_BYTES = 8
 """At the end of each page; without them nothing is checked."""
+
+
+class Column(NamedTuple):
+    """A column of a table: `key` is its place in the primary key, `hidden` not 0 if generated."""
+
+    name: str
+    type: str
+    key: int
+    hidden: int
 
 
 def check_format(
@@ -67,20 +77,20 @@ def check_contents(connection: apsw.Connection, path: Path, version: int, schema
 
 
 @functools.cache
-def _expected(schema: str) -> dict[str, frozenset[tuple[str, str, int]]]:
+def _expected(schema: str) -> dict[str, frozenset[Column]]:
     with closing(apsw.Connection(":memory:")) as connection:
         connection.execute(schema).fetchall()
         return _tables(connection)
 
 
-def _tables(connection: apsw.Connection) -> dict[str, frozenset[tuple[str, str, int]]]:
-    """Return the strict tables: name, type and place in the primary key of each plain column."""
+def _tables(connection: apsw.Connection) -> dict[str, frozenset[Column]]:
+    """Return the columns of each strict table."""
     rows: Any = connection.execute(
-        "SELECT t.name, c.name, c.type, c.pk FROM pragma_table_list AS t"
+        "SELECT t.name, c.name, c.type, c.pk, c.hidden FROM pragma_table_list AS t"
         " JOIN pragma_table_xinfo(t.name) AS c"
-        " WHERE t.schema = 'main' AND t.type = 'table' AND t.strict AND c.hidden = 0"
+        " WHERE t.schema = 'main' AND t.type = 'table' AND t.strict"
     ).fetchall()
-    columns: dict[str, set[tuple[str, str, int]]] = {}
+    columns: dict[str, set[Column]] = {}
     for table, *column in rows:
-        columns.setdefault(table, set()).add(tuple(column))
+        columns.setdefault(table, set()).add(Column(*column))
     return {table: frozenset(found) for table, found in columns.items()}
