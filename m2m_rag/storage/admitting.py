@@ -11,7 +11,6 @@ import apsw
 
 from m2m_rag.errors import CorruptError, FormatError, OldFormatError
 
-
 CHECKSUM_BYTES = 8
 """At the end of each page; without them nothing is checked."""
 
