@@ -95,6 +95,10 @@ class AsyncCollection(Twin[Collection]):
     search_mmr = awaited_twin(Collection.search_mmr)
     search_groups = awaited_twin(Collection.search_groups)
     explain = awaited_twin(Collection.explain)
+    verify = awaited_twin(Collection.verify)
+    repair = awaited_twin(Collection.repair)
+    compact = awaited_twin(Collection.compact)
+    flush = awaited_twin(Collection.flush)
 
     @overload
     async def search(
@@ -186,6 +190,16 @@ class AsyncDatabase(Twin[Database]):
         made._prepare(Database.in_memory, "<AsyncDatabase in memory>")
         return made
 
+    @classmethod
+    async def restore(
+        cls, backup: str | os.PathLike[str], path: str | os.PathLike[str]
+    ) -> AsyncDatabase:
+        """Copy a backup to a new folder, verify it there, and return it opened."""
+        restored = await asyncio.to_thread(Database.restore, backup, path)
+        made = cls(path)
+        made._sync = restored
+        return made
+
     @property
     def sync(self) -> Database:
         """The synchronous twin, for code that runs in a thread of its own.
@@ -233,6 +247,11 @@ class AsyncDatabase(Twin[Database]):
 
     list = awaited_twin(Database.list)
     drop = awaited_twin(Database.drop)
+    verify = awaited_twin(Database.verify)
+    repair = awaited_twin(Database.repair)
+    backup = awaited_twin(Database.backup)
+    compact = awaited_twin(Database.compact)
+    flush = awaited_twin(Database.flush)
 
     async def close(self) -> None:
         """Close everything, after the calls that are under way. Closing twice is fine."""
