@@ -31,12 +31,13 @@ import apsw
 import xxhash
 
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
 
 COMMIT_FILE = "catalog.commit"
 _MAGIC = b"M2MCMT\r\n"
 _NOTE = struct.Struct("<8s16sQ")
 _CHECKSUM = struct.Struct("<Q")
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_RDWR | os.O_CREAT | OPEN_FLAGS
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Acknowledged:
 
     def read(self) -> Noted | None:
         """Return the note; None when there is none, or power loss left it unfinished."""
+        refuse_link(self._path)
         try:
             data = self._path.read_bytes()
         except OSError:
