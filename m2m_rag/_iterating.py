@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 from m2m_rag._closing import Closing
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import ClosedError
-from m2m_rag.storage.fork_gate import GATE
 
 Item = TypeVar("Item")
 Items = Generator[Item, None, None]
@@ -68,10 +67,6 @@ class Iteration(Closing, Iterator[Item], Generic[Item]):
                 failure = error
             self._items = _replay(rest, failure)
 
-    def _leave_to_parent(self) -> None:
-        _left_to_parent.append(self._items)
-        self._items = _replay([], None)
-
 
 class Iterations:
     """The unfinished iterations over one collection."""
@@ -121,25 +116,14 @@ def _replay(items: list[Item], failure: Exception | None) -> Items[Item]:
 
 _holding: weakref.WeakSet[Iteration[Any]] = weakref.WeakSet()
 _lock = ForkSafeLock()
-_left_to_parent: list[Items[Any]] = []
-
-
-def _all_holding() -> list[Iteration[Any]]:
-    with _lock:
-        return list(_holding)
 
 
 def _before_fork() -> None:
-    for iteration in _all_holding():
+    with _lock:
+        holding = list(_holding)
+    for iteration in holding:
         iteration._read_ahead()
 
 
-def _after_in_child() -> None:
-    """Where SQLite cannot be used, keep what uses it from being closed."""
-    if GATE.is_refused:
-        for iteration in _all_holding():
-            iteration._leave_to_parent()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before_fork)

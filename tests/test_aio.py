@@ -208,6 +208,21 @@ def test_lists_are_converted_in_slices_as_if_whole(row, monkeypatch):
         rows[position] = [0.25, position]
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [([1, 2], [0.25, 0.5]), ([0.25, 1], [True, False]), ([True, False], [0.25, 1]),
+     ([0.5, 1], ["2.5", "1"]), ([0.5, 1], [1j, 1])],
+)  # fmt: skip
+def test_slices_of_other_types_are_converted_as_if_whole(first, then):
+    rows = [first] * SLICE_NUMBERS + [then] * SLICE_NUMBERS
+    whole = np.asarray(rows)
+    if whole.dtype.kind not in "fiu":
+        with pytest.raises(ValueError, match="expected real numbers"):
+            as_vectors(rows, None, "vectors")
+    else:
+        assert np.array_equal(as_vectors(rows, None, "vectors"), whole.astype(np.float32))
+
+
 @pytest.mark.parametrize("row", [["a", 1], [None, 1], [1], [1, 2, 3], [[1], [2]], 5, "ab"])
 def test_an_odd_row_in_any_slice_is_refused(row):
     rows = [[0.25, i] for i in range(SLICE_NUMBERS)]

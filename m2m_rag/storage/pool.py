@@ -89,14 +89,8 @@ class ConnectionPool:
             self._close_all()
 
     def renew(self) -> None:
-        """In a forked child: forget what the parent's other threads had borrowed.
-
-        Where SQLite cannot be used the connections are kept, for closing them would use it.
-        """
+        """In a forked child: forget what the parent's other threads had borrowed."""
         self._lent_to.clear()
-        if GATE.is_refused:
-            _left_to_parent.extend(self._idle)
-            self._idle = []
 
     def _borrow(self, user: int) -> apsw.Connection | None:
         with self._lock:
@@ -128,7 +122,6 @@ class ConnectionPool:
 
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _pools_lock = ForkSafeLock()
-_left_to_parent: list[apsw.Connection] = []
 
 
 def _all_pools() -> list[ConnectionPool]:
