@@ -183,11 +183,16 @@ def default_plan(curve: Curve, k: int, share: float, n_rows: int, n_fine: int) -
     if affordable <= least.clusters:
         return least
     epsilon = EPSILONS[-1]
-    measured = affordable * curve.n_fine / n_fine
-    point = _at(curve, epsilon, k / share, "clusters", measured) if affordable < n_fine else None
-    if point is None:
+    mine = [point for point in curve.points if point.epsilon == epsilon]
+    if affordable >= n_fine or not mine:
         return Plan(probe_of(affordable, epsilon, n_fine, share=share), min(affordable, n_fine))
-    return _planned(curve, point, k, share, n_rows, n_fine)
+    near = _nearest([point.k for point in mine], k / share)
+    # Never a fixed number instead of a threshold: what a filter leaves may lie far away.
+    most = max(point.clusters for point in mine if point.k == near)
+    measured = min(affordable * curve.n_fine / n_fine, most)
+    point = _at(curve, epsilon, k / share, "clusters", measured)
+    planned = least if point is None else _planned(curve, point, k, share, n_rows, n_fine)
+    return planned if planned.clusters > least.clusters else least
 
 
 def can_reach(curve: Curve, recall: float, k: float, epsilon: float | None = None) -> bool:

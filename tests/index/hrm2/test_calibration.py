@@ -113,3 +113,17 @@ def test_the_router():
     assert plan(empty, 0.9, 10, 1.0, N_ROWS, N_FINE).clusters == N_FINE
     forced = choose(curve(), 100_000, 100_000, 10, **{**asked, "n_probe": 7})
     assert forced.probe == probe_of(7, forced.probe.epsilon, N_FINE)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.01])
+def test_the_default_probes_by_promise_where_measuring_ended_early(share):
+    """Easy queries reach all there is within few clusters; what a filter leaves may lie far."""
+    points = [
+        Point(k, epsilon, threshold, clusters, recall, clusters)
+        for k in (10, 100)
+        for epsilon in EPSILONS
+        for threshold, clusters, recall in ((-0.2, 4.0, 0.98), (-0.4, 20.0, 0.9999))
+    ]
+    probe = default_plan(Curve(1000, 100_000, 128, points), 10, share, 100_000, 1000).probe
+    assert probe.n_probe == 1000
+    assert probe.threshold == -0.4

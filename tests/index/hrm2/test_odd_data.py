@@ -61,6 +61,24 @@ def test_clusters_that_are_small_for_their_distance(metric):
     assert work[:, 2].mean() < len(vectors) / 2
 
 
+def test_a_filter_far_from_the_query_is_answered_as_well():
+    """Also when recall was measured on queries that find all they want in few clusters."""
+    vectors = clustered(12_000, 48, seed=7)
+    is_far = vectors[:, 0] < 0.0
+    near = vectors[~is_far]
+    queries = near[:300] + 0.02 * np.random.default_rng(1).normal(size=(300, 48))
+    queries = queries.astype(np.float32)
+    index, segments = built(vectors, "cosine")
+    for query in queries[:200]:
+        index.search(query[None], 10, segments)
+    assert index.extend(segments)
+    assert index.stats()["measured_on"] == "queries"
+    asked = queries[200:]
+    found, _ = index.search(asked, 10, segments, is_far)
+    wanted = [best(query, vectors, is_far, 10, "cosine") for query in asked]
+    assert recall(found, wanted) >= 0.95
+
+
 @pytest.mark.parametrize("target", [0.9, 0.98])
 def test_few_results_reach_the_target_too(target):
     vectors = clustered(20_500, 48, seed=3)
