@@ -198,6 +198,9 @@ class Indexer:
             self.follow(state.generation)
             index = self.index
             self._seen_rows = state.n_rows
+            if state.n_live >= INDEX_FROM and not self._loaded:
+                self.load(snapshot)
+                index = self.index
             if state.dropped or not self._wants(state.n_live, state.n_rows):
                 return False
             segments = self._store.segments(snapshot)
