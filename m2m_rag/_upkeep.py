@@ -111,7 +111,7 @@ class Upkeep(Handle):
         if folder is None:
             return
         self._parts.indexer.save()
-        with self._explained():
+        with self._explained(), self._database._writing():
             compacting.settle(folder, PATIENCE_S)
             path = folder / CATALOG_FILE
             compacting.checkpoint(path, KIND, apsw.SQLITE_CHECKPOINT_TRUNCATE, PATIENCE_S)
@@ -145,7 +145,7 @@ class Upkeep(Handle):
     def _settle(self, folder: Path, erase: bool) -> bool:
         """After a commit that moved the rows: shrink the catalog, remove the older generation."""
         patience_s = ERASE_PATIENCE_S if erase else PATIENCE_S
-        with self._explained():
+        with self._explained(), self._database._writing():
             is_settled = compacting.settle(folder, patience_s, with_old_formats=True)
             compacting.shrink(folder)
             is_empty = compacting.checkpoint(
@@ -162,7 +162,7 @@ class Upkeep(Handle):
     def _follow(self) -> None:
         """Let the index follow the rows' generation; without a commit, remove what was written."""
         folder = self._parts.store.folder
-        with suppress(M2MError):
+        with suppress(M2MError), self._database._writing():
             with self._snapshot() as snapshot:
                 generation = snapshot.state.generation
             self._parts.indexer.follow(generation)

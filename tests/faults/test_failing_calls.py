@@ -28,7 +28,7 @@ from failing_calls import (
 from fault_sizes import size
 from zygote import Zygote
 
-SEED = 100
+SEED = 11450
 N_BEFORE, N_STEPS = 8, 10
 N_CALLS = size(40, 10_000)
 """How many k of each kind are tried; there are some hundreds."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -125,6 +126,22 @@ def reopen(rng: random.Random, number: int, state: State) -> Step:
     return Step("reopen", Load.reopen, state)
 
 
+def compact(rng: random.Random, number: int, state: State) -> Step:
+    erase = rng.random() < 0.3
+    return Step("compact", lambda load: load.database.open(MAIN).compact(erase=erase), state)
+
+
+def backup(rng: random.Random, number: int, state: State) -> Step:
+    def act(load: Load) -> None:
+        to = f"{load.path}-backup"
+        shutil.rmtree(to, ignore_errors=True)
+        load.database.backup(to)
+        with Database(to, read_only=True) as copy:
+            assert read(copy) == state
+
+    return Step("backup", act, state)
+
+
 def side(rng: random.Random, number: int, state: State) -> Step:
     if SIDE in state:
         after = {name: records for name, records in state.items() if name != SIDE}
@@ -133,12 +150,14 @@ def side(rng: random.Random, number: int, state: State) -> Step:
 
 
 OPERATIONS: list[tuple[int, Callable[[random.Random, int, State], Step]]] = [
-    (55, add),
+    (50, add),
     (15, upsert),
-    (8, update),
+    (6, update),
     (10, delete),
     (5, delete_where),
     (4, reopen),
+    (5, compact),
+    (2, backup),
     (3, side),
 ]
 
@@ -210,6 +229,8 @@ def check(path: Path | str, allowed: list[State] | None, *, most_probes: int = 5
     All that the fault programme asks of a database that was opened again is asked here.
     """
     with Database(path) as database:
+        report = database.verify()
+        assert report.is_sound, report.findings
         found = read(database)
         allowed = [found] if allowed is None else allowed
         assert found in allowed, difference(found, allowed)
