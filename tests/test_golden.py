@@ -52,7 +52,8 @@ def test_it_can_be_restored(golden, tmp_path):
     """A backup of an older version is brought up to date on the way; it stays what it is."""
     number, path, expected = golden
     with Database.restore(path, tmp_path / "again") as database:
-        assert answers(database) == expected
+        found = answers(database)
+        assert {name: found[name] for name in expected} == expected
         assert database.verify().findings == []
     for catalog in path.rglob(CATALOG_FILE):
         connection = open_database(catalog, KIND, any_format=True)
