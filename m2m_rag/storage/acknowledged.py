@@ -68,10 +68,17 @@ class Acknowledged:
             _log.warning("%s was not written, so it notices less: %s", self._path, error)
 
     def read(self) -> Noted | None:
-        """Return the note; None when there is none, or power loss left it unfinished."""
+        """Return the note; None when there is none, or power loss left it unfinished.
+
+        Raises
+        ------
+        FormatError
+            A link, a device or a pipe stands in its place.
+        """
         refuse_link(self._path)
         try:
-            data = self._path.read_bytes()
+            with open(self._path, "rb") as stream:
+                data = stream.read(_NOTE.size + _CHECKSUM.size + 1)
         except OSError:
             return None
         note, checksum = data[: _NOTE.size], data[_NOTE.size :]
