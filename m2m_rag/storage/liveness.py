@@ -35,6 +35,7 @@ class Liveness:
                 self._forget()
                 self._generation = state.generation
             if state.n_rows > len(self._died_at):
+                snapshot.check_rows()
                 grown = np.full(max(state.n_rows, 2 * len(self._died_at)), _ALIVE)
                 grown[: len(self._died_at)] = self._died_at
                 self._died_at = grown

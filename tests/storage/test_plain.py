@@ -124,3 +124,12 @@ def test_views_and_triggers_are_not_run(path):
     connection.close()
     with Database(path) as database, pytest.raises(FormatError, match="'evil'"):
         database.open("c")
+
+
+def test_a_count_that_is_not_true_takes_no_memory(path):
+    with Database(path) as database:
+        collection = database.open("c")
+        with collection._transaction() as transaction:
+            transaction.state = transaction.state._replace(n_rows=1 << 61)
+    with Database(path) as database, pytest.raises(CorruptError, match="holds 3"):
+        database.open("c").search([1, 0, 0])
