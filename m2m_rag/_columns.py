@@ -54,6 +54,7 @@ class _Column:
         changed = [row for row in snapshot.changed_since(self.commit_no) if row[0] < self.n_rows]
         numbers = self.numbers
         if state.n_rows > len(numbers):
+            snapshot.check_rows()
             numbers = np.zeros(max(state.n_rows, 2 * len(numbers)), dtype=np.int32)
             numbers[: self.n_rows] = self.numbers[: self.n_rows]
         elif changed:

@@ -13,6 +13,7 @@ from m2m_rag._columns import counted
 from m2m_rag._handle import Handle, WhereLike
 from m2m_rag._iterating import Items, Iteration
 from m2m_rag._types import Facet, FloatArray, Metadata, Record
+from m2m_rag.errors import CorruptError
 from m2m_rag.filters import parse_where
 from m2m_rag.inputs import START, as_count, as_ids, as_seconds, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
@@ -208,5 +209,11 @@ def _record(stored: StoredRecord, vector: FloatArray | None) -> Record:
     metadata: Metadata = decode_metadata(stored.metadata)
     expires_at = None
     if stored.expires_us is not None:
-        expires_at = START + timedelta(microseconds=stored.expires_us)
+        try:
+            expires_at = START + timedelta(microseconds=stored.expires_us)
+        except OverflowError as error:
+            raise CorruptError(
+                f"record {stored.id!r:.80} expires at {stored.expires_us} µs, which is no date. "
+                "Restore a backup."
+            ) from error
     return Record(stored.id, stored.text, metadata, stored.alpha, stored.kappa, vector, expires_at)
