@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 
 from network import DENY_NETWORK
 
 from m2m_rag.cli.demo import QUESTIONS
 
-SECOND_RUN_S = 15.0
+SECOND_RUN_CPU_S = 20.0
 EXPECTED = (
     "evaluated from left to right when the function definition is executed",
     "anonymous functions",
@@ -21,16 +21,22 @@ EXPECTED = (
 )
 
 
+def cpu_s():
+    """Return the CPU time of all processes that were started here: other load adds little."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def demo(folder):
     code = (
         DENY_NETWORK
         + "import sys; sys.argv = ['m2m', 'demo']\nfrom m2m_rag.cli import main; main()"
     )
-    start = time.perf_counter()
+    start = cpu_s()
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
-    elapsed = time.perf_counter() - start
+    elapsed = cpu_s() - start
     assert done.returncode == 0, done.stderr
     return done.stdout, elapsed
 
@@ -50,4 +56,4 @@ def test_the_demo_answers_twice(tmp_path):
         for answer, expected in zip(answers, EXPECTED, strict=False):
             assert expected in answer
         assert "Python reference: nonlocal" in flat
-    assert elapsed < SECOND_RUN_S
+    assert elapsed < SECOND_RUN_CPU_S

@@ -56,6 +56,19 @@ def markdown(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def pytest_sessionfinish(session):
+    """Hand the rows of a worker of pytest-xdist to the process that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = session.config.stash.get(_rows, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take a worker's rows."""
+    rows = node.config.stash.setdefault(_rows, [])
+    rows += getattr(node, "workeroutput", {}).get("faults", [])
+
+
 def pytest_terminal_summary(terminalreporter, config):
     rows = config.stash.get(_rows, [])
     if not rows:
