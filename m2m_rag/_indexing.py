@@ -220,13 +220,15 @@ class Indexer:
     def _save_when(self, index: HRM2Index, least_rows: int) -> None:
         """Write a snapshot of an index that holds so many rows and is still in use.
 
-        A transaction is open meanwhile, so a compaction cannot have swept the folder before.
+        A transaction is open meanwhile, so a compaction cannot have swept the folder before. What
+        the index holds is on disk before: rows that a power loss took would be written anew.
         """
         state = index.state
         if state is None or self._store.folder is None or not self._may_write:
             return
         if state.n_indexed < least_rows or not self._store.folder.exists():
             return
+        self._store.catalog.sync()
         with self._store.catalog.snapshot() as snapshot:
             held = self.hold()
             if held.hrm2 is index and held.generation == snapshot.state.generation:

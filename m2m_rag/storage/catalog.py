@@ -108,6 +108,15 @@ class Catalog:
         if self._acknowledged is not None and self._durability == "full":
             self._acknowledged.note(transaction.state.collection, transaction.commit_no)
 
+    def sync(self) -> None:
+        """Put on disk what durability ``"normal"`` has committed, before anything derived is.
+
+        SQLite syncs its log before it moves commits from there into the file.
+        """
+        if self._durability == "normal" and self._path is not None:
+            with translated(self._path), self._pool.connection() as connection:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from m2m_rag import Database
+from m2m_rag import Database, _indexing
 from m2m_rag.errors import InvalidInputError
 
 N = 20
@@ -64,3 +66,17 @@ def test_it_is_shown_and_checked(tmp_path):
     with pytest.raises(InvalidInputError, match="Did you mean 'full'"):
         Database(tmp_path / "other", durability="ful")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_index_is_saved_only_of_what_is_on_disk(tmp_path, monkeypatch):
+    """With "normal", the log is synced and moved into the file before a snapshot is written."""
+    monkeypatch.setattr(_indexing, "INDEX_FROM", 100)
+    path, copy = tmp_path / "db", tmp_path / "copy"
+    with Database(path, durability="normal") as database:
+        collection = database.create("c")
+        collection.add(np.random.default_rng(0).normal(size=(200, 4)))
+        assert collection.wait_for_index()
+        assert list(path.rglob("*.hrm2"))
+        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*-wal", "*-shm", "LOCK*"))
+    with Database(copy) as database:
+        assert database.open("c").count() == 200
