@@ -95,7 +95,7 @@ class Handle(Closing):
         except BaseException:
             self._parts.columns.clear()  # they may have read what was undone
             raise
-        self._parts.indexer.consider(transaction.state.n_live, transaction.state.n_rows)
+        self._parts.consider_index(transaction.state.n_live, transaction.state.n_rows)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

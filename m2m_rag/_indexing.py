@@ -75,7 +75,7 @@ class Indexer:
         self._metric = metric
         self._generation = generation
         self._store = store
-        self._backend = backend
+        self.backend = backend
         self._may_write = may_write
         self._lock = ForkSafeLock()
         self._thread: threading.Thread | None = None
@@ -98,14 +98,14 @@ class Indexer:
         """Return what was held, or an empty index when it is of other rows than the snapshot's."""
         if held.generation == snapshot.state.generation:
             return held
-        return Held(snapshot.state.generation, HRM2Index(self._backend, self._metric), None)
+        return Held(snapshot.state.generation, HRM2Index(self.backend, self._metric), None)
 
     def follow(self, generation: int) -> None:
         """Begin a new index when the collection's rows were numbered anew."""
         with self._lock:
             if generation > self._generation:
                 self._generation = generation
-                self.index = HRM2Index(self._backend, self._metric)
+                self.index = HRM2Index(self.backend, self._metric)
                 self._loaded = False
                 self._saved_rows = 0
                 self._failed_rows = -1
@@ -145,7 +145,7 @@ class Indexer:
             for path in snapshots.newest(self._folder(state.generation)):
                 try:
                     found = snapshots.load(
-                        path, self.index.settings, self._owner(snapshot), self._backend
+                        path, self.index.settings, self._owner(snapshot), self.backend
                     )
                 except (M2MError, OSError) as error:
                     _log.warning("index snapshot not used: %s", error)

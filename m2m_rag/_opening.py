@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from m2m_rag._database_upkeep import DatabaseUpkeep
-from m2m_rag._parts import Parts, make_parts
+from m2m_rag._parts import Parts
 from m2m_rag._types import Durability, Metric
 from m2m_rag.errors import CollectionNotFoundError, did_you_mean
 from m2m_rag.filters.sql import SQL_FUNCTIONS
@@ -41,7 +41,7 @@ class Opening(DatabaseUpkeep):
             if self._path is None:
                 store = CollectionStore(None, SQL_FUNCTIONS)
                 store.catalog.initialise(metric, dimension, tokenizer)
-                self._parts[name] = make_parts(store, metric, not self._read_only, 1)
+                self._parts[name] = Parts(store, metric, not self._read_only, 1)
                 return self._registry.add(name, name)
             with changing:
                 folder = make_collection(self._path, metric, dimension, tokenizer)
@@ -77,7 +77,7 @@ class Opening(DatabaseUpkeep):
             try:
                 state = self._state_of(store)
                 metric = cast(Metric, state.metric)
-                parts = make_parts(store, metric, not self._read_only, state.generation)
+                parts = Parts(store, metric, not self._read_only, state.generation)
                 self._parts[folder_name] = parts
             except BaseException:
                 store.close()

@@ -2,40 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from m2m_rag._columns import Columns
 from m2m_rag._forking import ForkSafeLock
-from m2m_rag._indexing import Indexer
+from m2m_rag._indexing import INDEX_FROM, Indexer
 from m2m_rag._iterating import Iterations
 from m2m_rag._types import Metric
 from m2m_rag.compute import get_backend
-from m2m_rag.compute.base import ComputeBackend
 from m2m_rag.config import compute_backend
 from m2m_rag.storage.store import CollectionStore
 
 
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """An open collection: what is stored, its columns and index, what computes, who may write."""
+    """An open collection: what is stored, its columns and its index, and who may write.
 
-    store: CollectionStore
-    columns: Columns
-    indexer: Indexer
-    backend: ComputeBackend
-    write_lock: ForkSafeLock
-    iterations: Iterations
+    The index, and with it the compute backend, is made when it is first needed: importing Numba
+    takes 0.35 s, which opening, writing and reading do without.
+
+    Parameters
+    ----------
+    store
+        What is stored.
+    metric
+        The collection's metric.
+    may_write
+        Whether the index may be saved.
+    generation
+        Of the collection's rows.
+    """
+
+    def __init__(
+        self, store: CollectionStore, metric: Metric, may_write: bool, generation: int
+    ) -> None:
+        self.store = store
+        self.columns = Columns()
+        self.write_lock = ForkSafeLock()
+        self.iterations = Iterations()
+        self._indexer: Indexer | None = None
+        self._is_closed = False
+        self._settings = (metric, may_write, generation)
+        self._lock = ForkSafeLock()
+
+    @property
+    def indexer(self) -> Indexer:
+        """The index and the thread that tends it."""
+        if self._indexer is None:
+            with self._lock:
+                if self._indexer is None:
+                    backend = get_backend(compute_backend())
+                    made = Indexer(self.store, backend, *self._settings)
+                    if self._is_closed:
+                        made.close()
+                    self._indexer = made
+        return self._indexer
+
+    def consider_index(self, n_live: int, n_rows: int) -> None:
+        """Let the index follow a commit, where there is one or there are records enough for it."""
+        if self._indexer is not None or n_live >= INDEX_FROM:
+            self.indexer.consider(n_live, n_rows)
 
     def close(self) -> None:
         """End what is under way, then close what is stored; nothing of it stays open or mapped."""
-        self.indexer.close()
+        with self._lock:
+            self._is_closed = True
+            indexer = self._indexer
+        if indexer is not None:
+            indexer.close()
         self.iterations.end()
         self.store.close()
-        self.indexer.index.put(None)
-
-
-def make_parts(store: CollectionStore, metric: Metric, may_write: bool, generation: int) -> Parts:
-    """Return the parts around an open store."""
-    backend = get_backend(compute_backend())
-    indexer = Indexer(store, backend, metric, may_write, generation)
-    return Parts(store, Columns(), indexer, backend, ForkSafeLock(), Iterations())
+        if indexer is not None:
+            indexer.index.put(None)

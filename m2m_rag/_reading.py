@@ -151,7 +151,7 @@ class Reading(Handle):
             "vector_bytes": 4 * (state.dimension or 0) * state.n_rows,
             "n_commits": state.commit_no,
             "index": self._parts.indexer.index.stats(),
-            "backend": self._parts.backend.name,
+            "backend": self._parts.indexer.backend.name,
         }
 
     def wait_for_index(self, timeout_s: float | None = None) -> bool:

@@ -117,13 +117,12 @@ class Searching(Reading):
             raise InvalidInputError(f"fusion: expected m2m_rag.Fusion(...), got {fusion!r:.80}.")
         if vector is None and words is None:
             raise InvalidInputError("search() needs a vector, a text, or both.")
-        held = self._parts.indexer.hold()
-        with self._snapshot() as snapshot:
-            if words is not None:
-                self._check_words(snapshot)
-            if vector is None:
+        if vector is None:
+            with self._snapshot() as snapshot:
                 ranked = self._by_words(snapshot, cast(str, words), k, parsed)
                 return self._found(snapshot, ranked[0][None], ranked[1][None], include_vectors)[0]
+        held = self._parts.indexer.hold()
+        with self._snapshot() as snapshot:
             queries, is_single = as_queries(vector, snapshot.state.dimension)
             wanted = k if words is None else max(k, fusion.depth)
             rows, scores = self._by_vector(snapshot, queries, wanted, parsed, depth, held)
@@ -177,6 +176,11 @@ class Searching(Reading):
         self, snapshot: Snapshot, text: str, k: int, where: Filter | None
     ) -> tuple[RowArray, ScoreArray]:
         """Rank one commit's rows by BM25."""
+        if snapshot.state.tokenizer is None:
+            raise InvalidInputError(
+                f"text: collection {self._name!r} was created with tokenizer=None, so it has no "
+                "full-text index. Search by vector, or create it with another tokenizer."
+            )
         allowed, _ = self._allowed(snapshot, where)
         found = snapshot.rows_of_words(text)
         if allowed is not None:
@@ -184,13 +188,6 @@ class Searching(Reading):
         best = list(itertools.islice(found, k))
         rows = np.array([row for row, _ in best], dtype=np.int64)
         return rows, np.array([score for _, score in best], dtype=np.float64)
-
-    def _check_words(self, snapshot: Snapshot) -> None:
-        if snapshot.state.tokenizer is None:
-            raise InvalidInputError(
-                f"text: collection {self._name!r} was created with tokenizer=None, so it has no "
-                "full-text index. Search by vector, or create it with another tokenizer."
-            )
 
     def _found(
         self,

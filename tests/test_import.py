@@ -50,6 +50,21 @@ def test_importing_the_database_compiles_nothing():
     assert fresh(code) == "False"
 
 
+def test_opening_writing_and_reading_do_without_numba():
+    code = """
+import sys
+from m2m_rag import Database
+with Database.in_memory() as database:
+    collection = database.create("c")
+    collection.add([[1.0, 0.0]], ids=["x"], texts=["a text"])
+    assert collection.get(where={"n": None})[0].id == collection.search(text="text")[0].id
+    print("numba" in sys.modules)
+    collection.search([1.0, 0.0])
+    print("numba" in sys.modules)
+"""
+    assert fresh(code).split() == ["False", "True"]
+
+
 def test_public_names():
     assert m2m_rag.__all__ == [
         "AsyncCollection", "AsyncDatabase", "Collection", "Database", "Facet", "Fusion", "Hit",
