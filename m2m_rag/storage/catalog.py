@@ -105,8 +105,8 @@ class Catalog:
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
-        if self._acknowledged is not None and self._durability == "full":
-            self._acknowledged.note(transaction.state.collection, transaction.commit_no)
+            if self._acknowledged is not None and self._durability == "full":
+                self._acknowledged.note(transaction.state.collection, transaction.commit_no)
 
     def sync(self) -> None:
         """Put on disk what durability ``"normal"`` has committed, before anything derived is.
