@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	$(BIN)/m2m demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.dev
 	M2M_FAULTS=large $(BIN)/python -m pytest tests/faults

@@ -8,6 +8,20 @@ import pytest
 
 from m2m_rag import Database
 
+LONG = {
+    "test_scifact.py",
+    "test_backends.py",
+    "test_text100k.py",
+    "test_ragdocs.py",
+    "test_demo.py",
+}
+"""Files that take minutes: begun last, one of them kept a core busy while the other had nothing."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest; pytest-xdist keeps this order (`--no-loadscope-reorder`)."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(params=["memory", "disk"])
 def database(request, tmp_path):
