@@ -20,7 +20,7 @@ from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import Facet, MaskArray, RowArray
 from m2m_rag.filters import And, Compare, Filter, In, Not, Or, matches
 from m2m_rag.filters.ast import ORDERED
-from m2m_rag.filters.evaluate import ABSENT
+from m2m_rag.filters.evaluate import ABSENT, identity
 from m2m_rag.filters.sql import to_sql, typed_value
 from m2m_rag.storage.snapshot import Snapshot
 
@@ -82,10 +82,10 @@ class _Column:
         """Return for each value whether it satisfies the condition."""
         if (isinstance(node, Compare) and node.op in ("eq", "ne")) or isinstance(node, In):
             wanted = node.values if isinstance(node, In) else (node.value,)
-            keys = [_key_of(value) for value in wanted]
-            if None not in keys and None not in wanted:  # an absent value equals None, too
+            if None not in wanted:  # an absent value equals None, too
                 negated = node.negated if isinstance(node, In) else node.op == "ne"
                 holds = np.full(len(self.values), negated)
+                keys = (identity(value) for value in wanted)
                 holds[[self._known[key] for key in keys if key in self._known]] = not negated
                 return holds
         if isinstance(node, Compare) and node.op in ORDERED and _is_exact(node.value):
@@ -117,9 +117,7 @@ class _Column:
             value = kind == "true"
         elif kind in ("array", "object"):
             value = decode_json(value)
-        key = _key_of(value)
-        if key is None:
-            key = ("json", repr(value))
+        key = identity(value)
         number = self._known.get(key)
         if number is None:
             number = self._known[key] = len(self.values)
@@ -200,19 +198,10 @@ def counted(values: Sequence[Any], counts: RowArray) -> list[Facet]:
         if not count:
             continue
         parts = value if isinstance(value, list) else [value]
-        for key, part in {_key_of(part) or repr([part]): part for part in parts}.items():
+        for key, part in {identity(part): part for part in parts}.items():
             known = totals.get(key, Facet(part, 0))
             totals[key] = known._replace(n=known.n + count)
     return sorted(totals.values(), key=lambda facet: -facet.n)
-
-
-def _key_of(value: Any) -> Hashable | None:
-    """Return what equal values share, and others do not; None for containers and moments."""
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, bool):
-        return ("constant", value)
-    return ("number", value) if isinstance(value, int | float) else None
 
 
 def _is_exact(value: Any) -> bool:

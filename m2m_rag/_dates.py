@@ -22,7 +22,8 @@ AWARE, NAIVE, DATE = "$datetime", "$naive", "$day"
 TAGS = frozenset({AWARE, NAIVE, DATE})
 """The keys that mark a tagged object; no path leads through one."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""From which moments are counted."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -38,7 +39,7 @@ def stamp(value: date) -> tuple[str, int | str]:
         return DATE, value.isoformat()
     if value.utcoffset() is None:
         return NAIVE, value.isoformat()
-    return AWARE, (value - _EPOCH) // _MICROSECOND
+    return AWARE, (value - EPOCH) // _MICROSECOND
 
 
 def tagged(value: date) -> dict[str, Any]:

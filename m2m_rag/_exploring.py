@@ -65,7 +65,8 @@ class Exploring(Searching):
             query, is_single = as_queries(vector, snapshot.state.dimension)
             if not is_single:
                 raise InvalidInputError("vector: search_mmr takes one query of shape (d,).")
-            rows, scores = self._by_vector(snapshot, query, fetch_k, parsed, Depth(), held)
+            allowed, n_allowed = self._allowed(snapshot, parsed)
+            rows, scores = self._among(snapshot, query, fetch_k, allowed, n_allowed, Depth(), held)
             candidates = self._found(snapshot, rows, scores, True)[0]
         if not candidates:
             return []

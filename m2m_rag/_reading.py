@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from m2m_rag._columns import counted
+from m2m_rag._dates import EPOCH
 from m2m_rag._handle import Handle, WhereLike
 from m2m_rag._iterating import Items, Iteration
 from m2m_rag._types import Facet, FloatArray, Metadata, Record
 from m2m_rag.errors import CorruptError
 from m2m_rag.filters import parse_where
-from m2m_rag.inputs import START, as_count, as_ids, as_seconds, as_text, text_hash
+from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
 
@@ -210,7 +211,7 @@ def _record(stored: StoredRecord, vector: FloatArray | None) -> Record:
     expires_at = None
     if stored.expires_us is not None:
         try:
-            expires_at = START + timedelta(microseconds=stored.expires_us)
+            expires_at = EPOCH + timedelta(microseconds=stored.expires_us)
         except OverflowError as error:
             raise CorruptError(
                 f"record {stored.id!r:.80} expires at {stored.expires_us} µs, which is no date. "

@@ -119,37 +119,23 @@ class Searching(Reading):
             raise InvalidInputError("search() needs a vector, a text, or both.")
         if vector is None:
             with self._snapshot() as snapshot:
-                ranked = self._by_words(snapshot, cast(str, words), k, parsed)
+                allowed, _ = self._allowed(snapshot, parsed)
+                ranked = self._by_words(snapshot, cast(str, words), k, allowed)
                 return self._found(snapshot, ranked[0][None], ranked[1][None], include_vectors)[0]
         held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
             queries, is_single = as_queries(vector, snapshot.state.dimension)
             wanted = k if words is None else max(k, fusion.depth)
-            rows, scores = self._by_vector(snapshot, queries, wanted, parsed, depth, held)
+            allowed, n_allowed = self._allowed(snapshot, parsed)
+            rows, scores = self._among(snapshot, queries, wanted, allowed, n_allowed, depth, held)
             if words is not None:
                 if not is_single:
                     raise InvalidInputError("vector: a search by text, too, takes one query (d,).")
-                ranked = self._by_words(snapshot, words, wanted, parsed)
+                ranked = self._by_words(snapshot, words, wanted, allowed)
                 fused = fuse((rows[0], scores[0]), ranked, k, fusion)
                 rows, scores = fused[0][None], fused[1][None]
             results = self._found(snapshot, rows, scores, include_vectors)
         return results[0] if is_single else results
-
-    def _by_vector(
-        self,
-        snapshot: Snapshot,
-        queries: FloatArray,
-        k: int,
-        where: Filter | None,
-        depth: Depth,
-        held: Held,
-    ) -> tuple[RowArray, ScoreArray]:
-        """Rank one commit's rows by score, ``(m, min(k, matching))``.
-
-        The index was held before the snapshot was begun.
-        """
-        allowed, n_allowed = self._allowed(snapshot, where)
-        return self._among(snapshot, queries, k, allowed, n_allowed, depth, held)
 
     def _among(
         self,
@@ -161,7 +147,10 @@ class Searching(Reading):
         depth: Depth,
         held: Held,
     ) -> tuple[RowArray, ScoreArray]:
-        """Rank the allowed rows of one commit by score."""
+        """Rank the allowed rows of one commit by score, ``(m, min(k, n_allowed))``.
+
+        The index was held before the snapshot was begun.
+        """
         if n_allowed == 0 or len(queries) == 0:
             return np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0))
         segments = self._parts.store.segments(snapshot)
@@ -173,15 +162,14 @@ class Searching(Reading):
         )
 
     def _by_words(
-        self, snapshot: Snapshot, text: str, k: int, where: Filter | None
+        self, snapshot: Snapshot, text: str, k: int, allowed: MaskArray | None
     ) -> tuple[RowArray, ScoreArray]:
-        """Rank one commit's rows by BM25."""
+        """Rank the allowed rows of one commit by BM25."""
         if snapshot.state.tokenizer is None:
             raise InvalidInputError(
                 f"text: collection {self._name!r} was created with tokenizer=None, so it has no "
                 "full-text index. Search by vector, or create it with another tokenizer."
             )
-        allowed, _ = self._allowed(snapshot, where)
         found = snapshot.rows_of_words(text)
         if allowed is not None:
             found = ((row, score) for row, score in found if allowed[row])

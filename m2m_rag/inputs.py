@@ -6,12 +6,13 @@ import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from m2m_rag._dates import EPOCH
 from m2m_rag._types import FloatArray
 from m2m_rag.config import COLLECTION_NAME, LIMITS
 from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
@@ -21,8 +22,6 @@ from m2m_rag.storage.transaction import NewRecord
 
 SLICE_NUMBERS = 1 << 16
 """Numbers of lists that numpy converts at a time: it holds the GIL for 40 ns each (2.6 ms)."""
-START = datetime(1970, 1, 1, tzinfo=UTC)
-"""From which moments are counted."""
 MAX_COUNT = 2**63 - 1
 """The largest whole number that SQLite takes."""
 
@@ -314,5 +313,5 @@ def _as_moments(values: Any) -> list[int | None]:
                 f"expires_at[{position}]: expected a datetime with a time zone or None, got "
                 f"{value!r:.80}. As in datetime.now(UTC) + timedelta(days=30)."
             )
-        moments.append((value - START) // timedelta(microseconds=1))
+        moments.append((value - EPOCH) // timedelta(microseconds=1))
     return moments
