@@ -58,10 +58,12 @@ class Transaction(Snapshot):
         """Delete the records of those rows, which must be live; return how many."""
         bound = [(int(row), self.commit_no) for row in rows]
         if self.state.tokenizer is not None:
-            self._connection.executemany(
-                "INSERT INTO words(words, rowid, text) SELECT 'delete', row, text FROM records"
-                " WHERE row = ? AND text <> ''",
+            texts = self._connection.executemany(
+                "SELECT row, text FROM records WHERE row = ? AND text <> ''",
                 ((row,) for row, _ in bound),
+            )
+            self._connection.executemany(
+                "INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)", texts
             )
         self._connection.executemany(
             "DELETE FROM records WHERE row = ?", ((row,) for row, _ in bound)

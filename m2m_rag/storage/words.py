@@ -3,7 +3,8 @@
 The virtual table ``words`` holds no texts, it reads them from ``records``; whoever deletes a record
 tells it the text first. A query is cut into words by the collection's own tokenizer, and each is
 quoted, so that nothing in a user's text acts as FTS5's query language. A text of 370 characters
-takes 10 µs to index (3 µs a record without).
+takes 10 µs to index (3 µs a record without) and 20 to 30 µs to take out; as ``INSERT … SELECT``,
+for which FTS5 writes out what it holds in memory record by record, taking out took 100 µs.
 """
 
 from __future__ import annotations
