@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
@@ -170,10 +169,7 @@ class Searching(Reading):
                 f"text: collection {self._name!r} was created with tokenizer=None, so it has no "
                 "full-text index. Search by vector, or create it with another tokenizer."
             )
-        found = snapshot.rows_of_words(text)
-        if allowed is not None:
-            found = ((row, score) for row, score in found if allowed[row])
-        best = list(itertools.islice(found, k))
+        best = snapshot.rows_of_words(text, k, allowed)
         rows = np.array([row for row, _ in best], dtype=np.int64)
         return rows, np.array([score for _, score in best], dtype=np.float64)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import apsw
 import numpy as np
 
-from m2m_rag._types import METRICS, Condition, RowArray
+from m2m_rag._types import METRICS, Condition, MaskArray, RowArray
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import CorruptError, InvalidFilterError
 from m2m_rag.storage.vectors.base import Block, Layout, VectorFile
@@ -175,18 +175,29 @@ class Snapshot:
         )
         return _as_rows(list(found))
 
-    def rows_of_words(self, text: str) -> Iterator[tuple[int, float]]:
-        """Yield the rows whose texts hold a word of `text`, with BM25 scores, best first.
+    def rows_of_words(
+        self, text: str, limit: int, allowed: MaskArray | None = None
+    ) -> list[tuple[int, float]]:
+        """Return (row, BM25 score) of the best texts that hold a word of `text`, best first.
 
-        Empty when the collection has no full-text index, or `text` no words.
+        Empty when the collection has no full-text index, or `text` no words. `allowed` holds which
+        of all rows may be found. SQLite looks into it before it scores a text, and keeps no more
+        than `limit` while it sorts: in 100,000 texts, of which 86,000 hold some word of a question,
+        that takes 51 ms instead of 107, and 14 when one in a hundred is allowed.
         """
         tokenizer = self.state.tokenizer
         match = None if tokenizer is None else match_of(self._connection, tokenizer, text)
-        if match is not None:
-            found: Any = self._connection.execute(
-                "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid", (match,)
-            )
-            yield from found
+        if match is None:
+            return []
+        condition, parameters = "words MATCH ?", list[str | bytes]([match])
+        if allowed is not None:
+            condition += " AND substr(?, rowid + 1, 1) = x'01'"
+            parameters.append(allowed.tobytes())
+        found: Any = self._connection.execute(
+            f"SELECT rowid, -rank FROM words WHERE {condition} ORDER BY rank, rowid LIMIT ?",
+            [*parameters, limit],
+        ).fetchall()
+        return cast("list[tuple[int, float]]", found)
 
     def ids(self, rows: RowArray | None = None) -> list[str]:
         """Return the ids of rows that hold records, or of all, in row order."""
