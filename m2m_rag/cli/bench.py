@@ -32,7 +32,7 @@ KOption = Annotated[int, typer.Option("-k", "--k", help="How many rows an answer
 QueriesOption = Annotated[int, typer.Option("--n-queries", help="At most so many queries.")]
 SeedOption = Annotated[int, typer.Option(help="The seed of synthetic data.")]
 PEERS = "faiss-hnsw,faiss-ivfpqfs,hnswlib,usearch,scann,svs,linear"
-STORE_PEERS = "chroma,lancedb,lancedb-flat,qdrant"
+STORE_PEERS = "m2m-lean,chroma,lancedb,lancedb-flat,qdrant"
 
 
 @bench_app.command("ann")

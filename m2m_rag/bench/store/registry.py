@@ -13,6 +13,7 @@ from m2m_rag.errors import InvalidInputError, MissingExtraError, did_you_mean
 
 STORES: dict[str, str] = {
     OURS: "m2m_rag.bench.store.m2m:M2MStore",
+    "m2m-lean": "m2m_rag.bench.store.m2m:M2MLeanStore",
     "chroma": "m2m_rag.bench.store.chroma_store:ChromaStore",
     "lancedb": "m2m_rag.bench.store.lancedb_store:LanceStore",
     "lancedb-flat": "m2m_rag.bench.store.lancedb_store:LanceFlatStore",
