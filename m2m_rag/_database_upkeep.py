@@ -14,16 +14,20 @@ from m2m_rag._upkeep import PATIENCE_S, check_index
 from m2m_rag.errors import InvalidInputError, M2MError, OldFormatError
 from m2m_rag.inputs import as_path
 from m2m_rag.storage import backing_up, compacting, leftovers
-from m2m_rag.storage.folder import changing
+from m2m_rag.storage.folder import changing, remove_collection
 from m2m_rag.storage.migrating import CATALOG_STEPS, migrate
 from m2m_rag.storage.registry import KIND as REGISTRY_KIND
-from m2m_rag.storage.registry import REGISTRY_FILE
-from m2m_rag.storage.repairing import remove_orphan
+from m2m_rag.storage.registry import REGISTRY_FILE, Registry
 from m2m_rag.storage.reports import CompactReport, RepairReport, VerifyReport, merged
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import State
 from m2m_rag.storage.store import CollectionStore
-from m2m_rag.storage.verifying import read_registry, verify_database
+from m2m_rag.storage.verifying import (
+    found_name,
+    n_orphaned,
+    read_registry,
+    verify_database,
+)
 
 if TYPE_CHECKING:
     from m2m_rag.collection import Collection
@@ -35,6 +39,7 @@ class DatabaseUpkeep(Closing):
     if TYPE_CHECKING:
         _path: Path | None
         _read_only: bool
+        _registry: Registry
 
         def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None: ...
         def open(self, name: str) -> Collection: ...
@@ -55,6 +60,9 @@ class DatabaseUpkeep(Closing):
     def repair(self, *, drop_damaged: bool = False) -> RepairReport:
         """Repair every collection, and remove what an interrupted create or drop has left.
 
+        A collection with records that no name leads to, as after an older copy of the registry was
+        put in place, gets the name ``found-`` with the beginning of its folder's.
+
         Parameters
         ----------
         drop_damaged
@@ -73,7 +81,7 @@ class DatabaseUpkeep(Closing):
             done += [f"{name}: {what}" for what in report.done]
             dropped += report.dropped_ids
         if self._path is not None:
-            done += _sweep(self._path)
+            done += _sweep(self._path, self._registry)
         return RepairReport(done, dropped, self.verify().findings)
 
     def backup(self, path: str | os.PathLike[str]) -> VerifyReport:
@@ -168,14 +176,24 @@ def diagnose(path: Path) -> VerifyReport:
     return verify_database(path, check_index)
 
 
-def _sweep(path: Path) -> list[str]:
-    """Remove leftovers in the database's own folder."""
+def _sweep(path: Path, registry: Registry) -> list[str]:
+    """Remove leftovers in the database's own folder; name collections that hold records."""
     done = []
     with changing:
         uses = leftovers.in_database(path, set(read_registry(path).values()))
         for name, use in uses.items():
-            if use == "leftover" and (path / name).is_dir() and remove_orphan(path / name):
+            folder = path / name
+            if use != "leftover" or not folder.is_dir():
+                continue
+            try:
+                n_records = n_orphaned(folder)
+            except M2MError:
+                continue
+            if not n_records:
+                remove_collection(folder)
                 done.append(f"removed {name}, which nothing led to")
+            elif registry.add(found_name(folder.name), folder.name):
+                done.append(f"named {name}, which nothing led to, {found_name(folder.name)!r}")
         files = {name: use for name, use in uses.items() if not (path / name).is_dir()}
         done += [f"removed {name}, which nothing led to" for name in leftovers.sweep(path, files)]
     return done

@@ -190,18 +190,21 @@ def test_leftovers_are_told_and_swept(path):
     assert all(name.exists() for name in foreign)
 
 
-def test_a_collection_that_no_name_leads_to_is_kept(path):
+def test_a_collection_that_no_name_leads_to_gets_one(path):
     with Database(path) as database:
         folder = database._registry.folder_of("c")
         database._registry.remove("c", folder)
-        (finding,) = database.verify().findings
-        assert finding.kind == "foreign"
-        assert "3000 records" in finding.problem
-        assert database.repair().done == []
-        database._registry.add("again", folder)
-        assert database.open("again").count() == N
-        database.drop("again")
+    with Database(path) as database:
+        report = database.verify()
+        assert not report.is_sound
+        assert report.lost == []
+        assert "3000 records" in report.findings[0].problem
+        name = f"found-{folder[:8]}"
+        assert database.repair().done == [
+            f"named collections/{folder}, which nothing led to, {name!r}"
+        ]
         assert database.verify().findings == []
+        assert len(database.open(name)) == 3000
 
 
 def test_a_damaged_index_is_removed(path, monkeypatch):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from m2m_rag.errors import M2MError
-from m2m_rag.storage.folder import remove_collection
 from m2m_rag.storage.plain import VECTORS_FOLDER
 from m2m_rag.storage.reports import Finding
 from m2m_rag.storage.schema import CATALOG_FILE
-from m2m_rag.storage.verifying import n_orphaned
 
 
 class Plan(NamedTuple):
@@ -60,17 +56,3 @@ def plan_repair(findings: Sequence[Finding], *, drop_damaged: bool) -> Plan:
         remove=[f.place for f in derived if not f.place.endswith(CATALOG_FILE)],
         is_sweeping=any(finding.kind == "leftover" for finding in findings),
     )
-
-
-def remove_orphan(folder: Path) -> bool:
-    """Remove a collection's folder that no name leads to, unless it holds records; return whether.
-
-    One that is empty or marked as dropped is what an interrupted create or drop left.
-    """
-    try:
-        if n_orphaned(folder):
-            return False
-    except M2MError:
-        return False
-    remove_collection(folder)
-    return not folder.exists()

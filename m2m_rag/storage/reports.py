@@ -13,9 +13,10 @@ class Finding(NamedTuple):
     Attributes
     ----------
     kind
-        ``"truth"``: records are damaged or cannot be read. ``"derived"``: an index is; it is made
-        again from the records. ``"leftover"``: an interrupted operation left it, it only takes
-        space. ``"foreign"``: not a file of ours, or a link; it is never read.
+        ``"truth"``: records are damaged or cannot be read. ``"derived"``: an index is, or a
+        collection has lost its name; it is made again, or gets one. ``"leftover"``: an interrupted
+        operation left it, it only takes space. ``"foreign"``: not a file of ours, or a link; it is
+        never read.
     place
         The file, from the database's folder.
     problem

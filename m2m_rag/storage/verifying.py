@@ -222,6 +222,11 @@ def _folder_findings(path: Path, names: dict[str, str]) -> list[Finding]:
     ]
 
 
+def found_name(folder: str) -> str:
+    """Return the name under which `repair` brings a collection back that has lost its own."""
+    return f"found-{folder[:8]}"
+
+
 def n_orphaned(folder: Path) -> int:
     """Return how many records are in a collection's folder that no name leads to."""
     path = folder / CATALOG_FILE
@@ -244,10 +249,10 @@ def _orphan(path: Path, finding: Finding) -> Finding:
     if not n_records:
         return finding
     return finding._replace(
-        kind="foreign",
-        problem=f"no name leads to this collection of {n_records} records: dropping it was "
-        "interrupted, or the registry is an older copy. It is kept; remove the folder by hand "
-        "if you dropped the collection.",
+        kind="derived",
+        problem=f"no name leads to this collection of {n_records} records: the registry is an "
+        "older copy, or dropping the collection was interrupted. repair() names it "
+        f"{found_name(Path(finding.place).name)!r}.",
     )
 
 
