@@ -206,7 +206,8 @@ class Indexer:
             segments = self._store.segments(snapshot)
             alive = self._store.liveness.mask(snapshot)
         is_changed = True
-        if index.state is None or index.wants_rebuild(state.n_live):
+        held = index.state
+        if held is None or index.wants_rebuild(state.n_live, state.n_rows - held.n_indexed):
             index.build(segments, alive, self._check)
         else:
             is_changed = index.extend(segments, alive, self._check)

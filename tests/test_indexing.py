@@ -251,6 +251,19 @@ def test_real_queries_calibrate(database, data):
     assert recall(found(collection, strange[200:], recall=0.9), truth) > 0.86
 
 
+@pytest.mark.parametrize("more", [INDEX_FROM - 100, INDEX_FROM + 200])
+def test_what_doubles_the_index_is_built_not_inserted(database, more):
+    vectors = clustered(INDEX_FROM + more, D, seed=6)
+    collection = database.create("c")
+    collection.add(vectors[:INDEX_FROM], ids=ids(0, INDEX_FROM))
+    assert collection.wait_for_index(60)
+    collection.add(vectors[INDEX_FROM:], ids=ids(INDEX_FROM, INDEX_FROM + more))
+    assert collection.wait_for_index(60)
+    state = collection._parts.indexer.index.state
+    assert state.n_built == INDEX_FROM + (more if more > INDEX_FROM else 0)
+    assert INDEX_FROM + more - state.n_indexed < 64
+
+
 def test_the_thread_comes_to_rest_after_many_deletes(data, tmp_path):
     vectors, queries = data
     with Database(tmp_path / "db") as database:
