@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from types import MappingProxyType
 import apsw
 
 from m2m_rag._types import Durability
+from m2m_rag.errors import StorageError
 from m2m_rag.storage.acknowledged import Acknowledged
+from m2m_rag.storage.page_places import MOST_BYTES, check_places, note_places
 from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
@@ -27,6 +30,8 @@ from m2m_rag.storage.words import create_words
 
 SYNCHRONOUS: Mapping[Durability, int] = MappingProxyType({"full": 2, "normal": 1, "off": 0})
 """SQLite's setting of that name."""
+
+_log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -56,6 +61,7 @@ class Catalog:
         self._path = None if folder is None else folder / CATALOG_FILE
         self._functions = functions
         self._acknowledged = None if folder is None else Acknowledged(folder)
+        self._has_written = self._is_checked = False
         self._pool = ConnectionPool(self._connect, single=folder is None)
 
     @staticmethod
@@ -105,6 +111,7 @@ class Catalog:
             except BaseException:
                 _end(connection, "ROLLBACK")
                 raise
+            self._has_written = True
             if self._acknowledged is not None and self._durability == "full":
                 self._acknowledged.note(transaction.state.collection, transaction.commit_no)
 
@@ -118,7 +125,14 @@ class Catalog:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the last to close leaves a file without a log."""
+        if self._has_written and self._path is not None and self._durability == "full":
+            self._has_written = False
+            try:
+                with translated(self._path), self._pool.connection() as connection:
+                    note_places(connection, self._path)
+            except StorageError as error:
+                _log.warning("%s: its pages' places were not noted: %s", self._path, error)
         self._pool.close()
 
     def _connect(self) -> apsw.Connection:
@@ -128,6 +142,9 @@ class Catalog:
         if self._acknowledged is not None:
             try:
                 self._acknowledged.check(noted, connection)
+                if self._path is not None and not self._is_checked:
+                    check_places(connection, self._path, MOST_BYTES)
+                    self._is_checked = True
             except BaseException:
                 connection.close()
                 raise

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from m2m_rag.storage.acknowledged import COMMIT_FILE
 from m2m_rag.storage.files import os_errors, sync_folder
 from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE
+from m2m_rag.storage.page_places import PLACES_FILE
 from m2m_rag.storage.plain import (
     COLLECTIONS_FOLDER,
     FOLDER_NAME,
@@ -46,7 +47,9 @@ def use_in_collection(path: str, generation: int, vector_files: Collection[str])
     generation, vector_files
         The committed state: its generation, the names of its vector files.
     """
-    if path in (VECTORS_FOLDER, INDEX_FOLDER, COMMIT_FILE) or _is_database(path, CATALOG_FILE):
+    if path in (VECTORS_FOLDER, INDEX_FOLDER, COMMIT_FILE, PLACES_FILE) or _is_database(
+        path, CATALOG_FILE
+    ):
         return "used"
     if path.startswith(CATALOG_FILE) and ".new" in path:
         return "leftover"

@@ -19,6 +19,7 @@ from m2m_rag.storage import leftovers
 from m2m_rag.storage.checksums import checksum
 from m2m_rag.storage.derived import FULL_TEXT_TABLES, contradictions
 from m2m_rag.storage.metadata import decode_metadata
+from m2m_rag.storage.page_places import check_places
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER, VECTORS_FOLDER, collection_folder
 from m2m_rag.storage.registry import KIND as REGISTRY_KIND
 from m2m_rag.storage.registry import REGISTRY_FILE
@@ -86,6 +87,7 @@ def verify_collection(folder: Path, place: str, check_index: IndexCheck) -> Veri
         return VerifyReport({}, [Finding("truth", catalog_place, str(error))])
     try:
         with translated(folder / CATALOG_FILE):
+            check_places(connection, folder / CATALOG_FILE)
             connection.execute("BEGIN").fetchall()
             reports = [verify_catalog(connection, catalog_place)]
             if not reports[0].lost:

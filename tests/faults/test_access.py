@@ -95,7 +95,7 @@ def test_a_missing_truth_is_named(path, fault_table, pattern):
     fault_table.add("F6", f"missing {pattern}", 1, SEED, detected=1)
 
 
-@pytest.mark.parametrize("pattern", ["catalog.commit", "LOCK", "LOCK.holder"])
+@pytest.mark.parametrize("pattern", ["catalog.commit", "catalog.pages", "LOCK", "LOCK.holder"])
 def test_a_missing_note_changes_nothing(path, state, pattern):
     (victim,) = path.rglob(pattern)
     victim.unlink()

@@ -31,7 +31,7 @@ def read_and_write(path):
     [
         "LOCK", "LOCK.holder", "database.sqlite", "database.sqlite-wal", "collections",
         "collections/*/catalog.sqlite", "collections/*/catalog.sqlite-wal",
-        "collections/*/catalog.commit",
+        "collections/*/catalog.commit", "collections/*/catalog.pages",
         "collections/*/vectors/1-0.f32", "collections/*/vectors", "collections/*/index",
     ],
 )  # fmt: skip

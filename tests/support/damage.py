@@ -84,11 +84,23 @@ def _swap(data: bytearray, rng: random.Random, older: bytes) -> None:
     data[:] = b"".join(pages)
 
 
+def _lose(data: bytearray, rng: random.Random, older: bytes) -> None:
+    """Undo the last write of one page: what an older copy of the file has there comes back."""
+    starts = range(0, min(len(data), len(older)), PAGE)
+    changed = [at for at in starts if data[at : at + PAGE] != older[at : at + PAGE]]
+    if changed:
+        at = rng.choice(changed)
+        data[at : at + PAGE] = older[at : at + PAGE]
+
+
 def _stale(data: bytearray, rng: random.Random, older: bytes) -> None:
     data[:] = older
 
 
-KINDS = {"flip": _flip, "truncate": _truncate, "zero": _zero, "swap": _swap, "stale": _stale}
+KINDS = {
+    "flip": _flip, "truncate": _truncate, "zero": _zero, "swap": _swap, "lost write": _lose,
+    "stale": _stale,
+}  # fmt: skip
 
 
 class _Warnings(logging.Handler):
