@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 
+from m2m_rag import Database
 from m2m_rag._types import METRICS
 from m2m_rag.errors import (
     ClosedError,
@@ -241,4 +242,10 @@ def test_repr_and_stats_tell_what_it_is(filled):
     filled.delete(["r0"])
     stats = filled.stats()
     assert (stats["n_records"], stats["n_dead_rows"], stats["dimension"]) == (11, 1, 4)
-    assert stats["backend"] == "numba"
+
+
+@pytest.mark.parametrize(("asked", "used"), [("auto", "numba"), ("numpy", "numpy")])
+def test_stats_tell_the_backend_that_the_environment_asks_for(monkeypatch, asked, used):
+    monkeypatch.setenv("M2M_BACKEND", asked)
+    with Database.in_memory() as database:
+        assert database.create("c").stats()["backend"] == used
