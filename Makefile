@@ -1,6 +1,6 @@
 # make demo   create .venv, install, run the main job
 # make test   the same for lint, types and tests
-# make faults the fault programme at its large size (an hour); writes benchmarks/faults.json and .md
+# make faults the fault programme at its large size; writes benchmarks/faults.json, .md and README's table
 # make soak   two hours of load with a kill every 30 seconds
 # Running either again installs nothing twice. PYTHON=python3.12 chooses another interpreter.
 
@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+FAULTS := tests/faults tests/test_aio.py tests/test_bad_input.py tests/test_golden.py tests/test_upkeep.py
 DECLARED := pyproject.toml constraints.txt integrations/langchain/pyproject.toml \
 	integrations/llama_index/pyproject.toml
 
@@ -19,8 +20,9 @@ demo: $(VENV)/.demo
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# A test at a time, taken from the other core's when one has none left: a few last many minutes.
 faults: $(VENV)/.dev
-	M2M_FAULTS=large $(BIN)/python -m pytest tests/faults
+	M2M_FAULTS=large $(BIN)/python -m pytest -n auto --dist worksteal $(FAULTS)
 
 soak: $(VENV)/.dev
 	M2M_FAULTS=large M2M_SOAK_S=7200 $(BIN)/python -m pytest tests/faults/test_soak.py

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fault_table as faults
 import pytest
 
 from m2m_rag import Database
+
+fault_table = faults.fault_table
 
 LONG = {
     "test_scifact.py",
@@ -18,9 +21,14 @@ LONG = {
 """Files that take minutes: begun last, one of them kept a core busy while the other had nothing."""
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(faults.Collector(), "fault-table")
+
+
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest; pytest-xdist keeps this order (`--no-loadscope-reorder`)."""
     items.sort(key=lambda item: item.path.name not in LONG)
+    faults.note_marks(items)
 
 
 @pytest.fixture(params=["memory", "disk"])

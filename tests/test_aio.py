@@ -233,6 +233,7 @@ def test_an_odd_row_in_any_slice_is_refused(row):
         rows[position] = [0.25, position]
 
 
+@pytest.mark.fault("F10", "writes of tasks cancelled")
 @pytest.mark.parametrize("delay_s", [0.0, 0.0005, 0.002, 0.005, 0.01, 0.02])
 async def test_a_cancelled_write_is_whole_or_not_there(tmp_path, delay_s):
     async with AsyncDatabase(tmp_path / "d") as database:
@@ -300,7 +301,7 @@ async def test_waiting_for_another_writer_does_not_stop_the_loop(tmp_path):
             assert time.perf_counter() - began >= 0.3
 
 
-async def test_two_hundred_tasks_at_once(database):
+async def test_two_hundred_tasks_at_once(database, fault_table):
     notes = await database.create("notes", 4)
     rng = np.random.default_rng(7)
     vectors = rng.normal(size=(200, 4)).astype(np.float32)
@@ -319,3 +320,4 @@ async def test_two_hundred_tasks_at_once(database):
     await asyncio.gather(*(task(number) for number in range(200)))
     assert set(await notes.ids()) == {f"{n}" for n in range(200) if n % 3}
     assert await notes.count({"seen": True}) == sum(n % 3 > 0 for n in range(200))
+    fault_table.add("F10", "tasks of asyncio at once", 200, 7, differences=0)

@@ -12,6 +12,7 @@ import pytest
 
 from m2m_rag.errors import DimensionError, DuplicateIdError, InvalidInputError, LimitError
 
+pytestmark = pytest.mark.fault("F12", "vectors, ids, texts, metadata, k, filters")
 NAN, INF = float("nan"), float("inf")
 
 

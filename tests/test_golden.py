@@ -16,6 +16,7 @@ from m2m_rag.storage.acknowledged import COMMIT_FILE
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.sqlite import open_database
 
+pytestmark = pytest.mark.fault("F14", "opened, written, restored, put back, refused when newer")
 FORMATS = sorted(int(folder.name.removeprefix("format-")) for folder in FOLDER.glob("format-*"))
 
 

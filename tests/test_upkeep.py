@@ -351,7 +351,7 @@ def traces(path, needles):
     ]
 
 
-def test_erase_leaves_no_byte_of_what_was_deleted(path, vectors):
+def test_erase_leaves_no_byte_of_what_was_deleted(path, vectors, fault_table):
     rng = np.random.default_rng(9)
     secret = rng.normal(size=(100, D)).astype(np.float32)
     texts = [f"{MARK} text {i} " + "tail " * (400 if i % 3 else 1) for i in range(100)]
@@ -376,6 +376,7 @@ def test_erase_leaves_no_byte_of_what_was_deleted(path, vectors):
         assert traces(path, needles) == []
         assert answers(collection, vectors) == before
     assert traces(path, needles) == []
+    fault_table.add("F16", "records erased", 100, 9, strings_sought=len(needles), found=0)
 
 
 def test_flush_empties_the_log(path):

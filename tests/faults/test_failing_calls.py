@@ -89,8 +89,8 @@ def test_the_kth_call_fails(failing, base, tmp_path, fault_table, fault):
             n_raised += len(said) > N_STEPS + 1
         shutil.rmtree(path)
     fault_table.add(
-        "F4", f"{fault}, k of {n_calls}", len(ks), SEED,
-        lost=0, wrong=0, **({"killed": n_killed} if how & KILL else {"raised": n_raised}),
+        "F4", fault, len(ks), SEED, lost=0, wrong=0, calls=n_calls,
+        **({"killed": n_killed} if how & KILL else {"raised": n_raised}),
     )  # fmt: skip
     assert n_raised + n_killed > len(ks) // 3
 

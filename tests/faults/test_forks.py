@@ -15,6 +15,7 @@ import numpy as np
 import process_work
 import pytest
 from child_process import Child
+from fault_sizes import LARGE, size
 
 from m2m_rag import Database, _indexing
 from m2m_rag._forking import ForkSafeLock
@@ -22,8 +23,7 @@ from m2m_rag._threads import in_parallel
 from m2m_rag.errors import StorageError, WriterLockedError
 from m2m_rag.storage import fork_gate
 
-LARGE = os.environ.get("M2M_FAULTS") == "large"
-N_FORKS = 1000 if LARGE else 60
+N_FORKS = size(60, 1000)
 HANGS_S, BUILDS_S = 30, 120
 """When a child is taken to hang: after its calls, and when it builds an index."""
 N_BUSY = 4
@@ -94,7 +94,7 @@ def path(tmp_path):
 
 @needs_fork
 @pytest.mark.parametrize("where", ["disk", "memory"])
-def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, where):
+def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, fault_table, where):
     """Without the gate one child in ten to twenty hangs at its first call."""
     made = Database(tmp_path / "db") if where == "disk" else Database.in_memory()
     n, rng = 3000, np.random.default_rng(1)
@@ -122,7 +122,8 @@ def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, where):
         waited_s = 0.0
         with Busy(*works):
             collection.upsert(np.ones((50, 8)), ids=[f"w{i}" for i in range(50)])
-            for _ in range(N_FORKS if where == "disk" else N_FORKS // 4):
+            n_forks = N_FORKS if where == "disk" else N_FORKS // 4
+            for _ in range(n_forks):
                 before = time.perf_counter()
                 answer = forked(child)
                 waited_s = max(waited_s, time.perf_counter() - before)
@@ -131,6 +132,7 @@ def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, where):
                     break
         print(f"{where}: {said}, longest fork and child {waited_s:.2f} s")
         assert set(said) == {"ok"}
+    fault_table.add("F9", f"forks under load, {where}", n_forks, None, hung=0, wrong=0)
 
 
 @needs_fork
@@ -296,6 +298,7 @@ time.sleep(60)
         process.wait()
 
 
+@pytest.mark.fault("F9", "processes of each start method")
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_handle_works_in_a_process_started_by(method, tmp_path):
     context = multiprocessing.get_context(method)
@@ -321,6 +324,7 @@ def test_a_handle_works_in_a_process_started_by(method, tmp_path):
         assert collection.delete(["0"]) == 1
 
 
+@pytest.mark.fault("F9", "data loaders with workers of each start method")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize(
     ("method", "n_workers"),

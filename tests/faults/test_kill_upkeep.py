@@ -10,11 +10,12 @@ import time
 
 import numpy as np
 import pytest
+from fault_sizes import size
 
 from m2m_rag import Database
 
 N, D = 4000, 64
-N_KILLS = 8
+N_KILLS = size(8, 60)
 SEED = 3
 COMPACTING = """
 import sys
@@ -88,8 +89,7 @@ def check(path, vectors, first, *, at_most=0):
         return int(ids[0])
 
 
-def test_compacting(path, vectors):
-    print(f"seed {SEED}")
+def test_compacting(path, vectors, fault_table):
     random.seed(SEED)
     first = n_compacted = 0
     for _ in range(N_KILLS):
@@ -97,13 +97,15 @@ def test_compacting(path, vectors):
         acknowledged = max([int(line) for line in said if line.isdecimal()], default=first)
         n_compacted += said.count("compacted")
         first = check(path, vectors, acknowledged, at_most=5)
-    print(f"{N_KILLS} kills, {n_compacted} compactions, {first} records deleted")
-    assert n_compacted > N_KILLS
+    fault_table.add(
+        "F1", "kill -9 while compacting", N_KILLS, SEED,
+        lost=0, torn=0, wrong=0, compactions=n_compacted,
+    )  # fmt: skip
+    assert n_compacted
 
 
 @pytest.mark.parametrize("code", [BACKING_UP, RESTORING], ids=["backing up", "restoring"])
-def test_backing_up_and_restoring(path, vectors, tmp_path, code):
-    print(f"seed {SEED}")
+def test_backing_up_and_restoring(path, vectors, tmp_path, code, request, fault_table):
     random.seed(SEED)
     room = tmp_path / "room"
     n_made = 0
@@ -117,5 +119,8 @@ def test_backing_up_and_restoring(path, vectors, tmp_path, code):
         n_made += len(made)
         shutil.rmtree(room)
         check(path, vectors, 0)
-    print(f"{N_KILLS} kills, {n_made} whole ones")
+    fault_table.add(
+        "F1", f"kill -9 while {request.node.callspec.id}", N_KILLS, SEED,
+        lost=0, torn=0, wrong=0, whole_ones=n_made,
+    )  # fmt: skip
     assert n_made > N_KILLS

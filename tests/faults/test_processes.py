@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from child_process import Child
+from fault_sizes import size
 
 from m2m_rag import Database
 from m2m_rag.errors import WriterLockedError
 
-LARGE = os.environ.get("M2M_FAULTS") == "large"
-N_ROUNDS = 20 if LARGE else 3
+N_ROUNDS = size(3, 20)
 """Writers that are killed while readers run."""
-N_RACES = 100 if LARGE else 10
+N_RACES = size(10, 100)
 """Times that each of `N_RACERS` processes opens and closes."""
 N_RACERS, N_READERS = 5, 3
 SEED = 404
@@ -107,9 +107,8 @@ def started(script, *arguments):
     )
 
 
-def test_readers_see_whole_commits_while_writers_are_killed(tmp_path):
+def test_readers_see_whole_commits_while_writers_are_killed(tmp_path, fault_table):
     """Every writer is killed at a random moment; the readers never stop."""
-    print(f"seed {SEED}, {N_ROUNDS} writers killed, {N_READERS} readers")
     rng = random.Random(SEED)
     path = tmp_path / "db"
     with Database(path) as database:
@@ -135,15 +134,18 @@ def test_readers_see_whole_commits_while_writers_are_killed(tmp_path):
         said = [reader.communicate("stop\n")[0] for reader in readers]
     assert [reader.returncode for reader in readers] == [0] * N_READERS
     reads = [int(answer) for answer in said]
-    print(f"{n_acknowledged} commits acknowledged, {reads} reads")
+    fault_table.add(
+        "F8", f"writers killed beside {N_READERS} readers", N_ROUNDS, SEED,
+        torn=0, refused_second_writers=N_ROUNDS, commits=n_acknowledged, reads=sum(reads),
+    )  # fmt: skip
     assert min(reads) > N_ROUNDS
 
 
-def test_two_writers_take_turns(tmp_path):
+def test_two_writers_take_turns(tmp_path, fault_table):
     """Each waits for the other's lock, and nothing of either is lost."""
     path = tmp_path / "db"
     Database(path).close()
-    n = 40 if LARGE else 8
+    n = size(8, 40)
     script = """
 import sys
 from m2m_rag import Database
@@ -159,15 +161,17 @@ for turn in range(int(sys.argv[3])):
     with Database(path) as database:
         expected = {f"{name}-{turn}-{i}" for name in "ab" for turn in range(n) for i in range(3)}
         assert set(database.open("c").ids()) == expected
+    fault_table.add("F8", "two writers in turns", 2 * n, None, lost=0)
 
 
-def test_opening_and_closing_races(path):
+def test_opening_and_closing_races(path, fault_table):
     """The last one to close a catalog removes its log; nobody else may lose anything by it."""
     racers = [started("racer.py", path, number, N_RACES) for number in range(N_RACERS)]
     said = [racer.communicate()[0].split() for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * N_RACERS
     written = [id_ for ids in said for id_ in ids]
-    print(f"{N_RACERS} processes x {N_RACES} openings, {len(written)} writes acknowledged")
     assert written
     with Database(path) as database:
         assert sorted(database.open("c").ids()) == sorted(["x", "y", *written])
+    n = N_RACERS * N_RACES
+    fault_table.add("F8", "races of opening and closing", n, None, lost=0, writes=len(written))

@@ -53,7 +53,7 @@ def test_soak(zygote, tmp_path, fault_table):
     warm = seen[len(seen) // 4 :]
     memory, files = [kib for kib, _ in warm], [n for _, n in warm]
     fault_table.add(
-        "F15", f"{LASTS_S:.0f} s of load with kills", n_kills, SEED, lost=0, wrong=0,
+        "F15", "load with kills", n_kills, SEED, lost=0, wrong=0, seconds=round(LASTS_S),
         steps=first, reads=len(seen), MiB_at_first=memory[0] >> 10, MiB_at_last=memory[-1] >> 10,
         MB_on_disk=disk_bytes(path) // 10**6,
     )  # fmt: skip

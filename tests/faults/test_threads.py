@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
 import numpy as np
 import oracle
 import pytest
+from fault_sizes import size
 
 from m2m_rag import Database
 
-LARGE = os.environ.get("M2M_FAULTS") == "large"
 N_THREADS = 16
-N_CALLS = 1000 if LARGE else 40
+N_CALLS = size(40, 1000)
 D = 4
 SEED = 2026
 
@@ -85,8 +84,7 @@ def mixed_calls(collection, thread, n_calls, waits):
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
-def test_sixteen_threads_of_mixed_calls_equal_a_serial_run(tmp_path, where):
-    print(f"seed {SEED}, {N_THREADS} threads x {N_CALLS} calls, {where}")
+def test_sixteen_threads_of_mixed_calls_equal_a_serial_run(tmp_path, fault_table, where):
     made = Database.in_memory() if where == "memory" else Database(tmp_path / "db")
     serials, errors, waits = {}, [], []
     with made as database:
@@ -118,6 +116,8 @@ def test_sixteen_threads_of_mixed_calls_equal_a_serial_run(tmp_path, where):
         f"{len(waits)} writes: median {1000 * waits[len(waits) // 2]:.1f} ms, "
         f"p99 {1000 * waits[int(0.99 * len(waits))]:.1f} ms, longest {1000 * waits[-1]:.1f} ms"
     )
+    n = N_THREADS * N_CALLS
+    fault_table.add("F10", f"calls of {N_THREADS} threads, {where}", n, SEED, differences=0)
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])

@@ -1,4 +1,7 @@
-"""How large the fault programme runs: for CI, or ``M2M_FAULTS=large`` (``make faults``)."""
+"""How large the fault programme runs: for CI, or ``M2M_FAULTS=large`` (``make faults``).
+
+With ``M2M_FAULTS=small`` it runs as for CI and the table is written (see `fault_table`).
+"""
 
 from __future__ import annotations
 
