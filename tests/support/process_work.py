@@ -43,3 +43,35 @@ class Texts:
         hits = self.collection.search(record.vector, 1)
         assert hits[0].id == str(number)
         return record.vector
+
+
+_given: Collection | None = None
+
+
+def keep(collection: Collection) -> None:
+    """Keep a handle for the tasks of this worker of a pool."""
+    global _given
+    _given = collection
+
+
+def ask_the_kept(number: int) -> tuple[int, str, str]:
+    """Search with the worker's handle."""
+    assert _given is not None
+    return ask(_given, number)
+
+
+def ask_the_sent(collection: Collection, number: int) -> tuple[int, str, str]:
+    """Search with a handle that came with the task."""
+    with collection.database:
+        return ask(collection, number)
+
+
+def ask(collection: Collection, number: int) -> tuple[int, str, str]:
+    """Search for a vector and try to write; return the process, the id found, what was said."""
+    hits = collection.search(vectors()[number], 1)
+    try:
+        collection.delete(["nothing"])
+        said = "wrote"
+    except WriterLockedError as error:
+        said = str(error)
+    return os.getpid(), hits[0].id, said
