@@ -3,7 +3,7 @@
 The lock is the file ``LOCK``, held through `filelock` (flock on POSIX, LockFileEx on Windows), so
 it vanishes with its process, however that ends. ``LOCK.holder`` says who holds it, for the error
 message only. Handles of one process share the lock; a forked child does not inherit it: filelock
-closes the child's descriptor from 3.30 on. Before, children of a writer that was killed kept its lock.
+closes the child's descriptor (from 3.30 on; before, children of a killed writer kept its lock).
 """
 
 from __future__ import annotations

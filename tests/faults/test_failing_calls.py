@@ -4,7 +4,7 @@ The k-th call fails, for one k after the other, until the steps pass untouched. 
 caller gets an error of ours, the state is what it was before, and the same step works afterwards.
 After a sync that failed it works once the database was opened again, and is refused until then.
 
-A mounted tmpfs is left out (it needs root); its ENOSPC is what the library of F4 returns.
+A disk that is really full is `test_small_disk`'s.
 """
 
 from __future__ import annotations
