@@ -55,8 +55,9 @@ class Database(Opening):
     durability
         What a write has reached when its call returns. ``"full"``: the disk, so it survives a power
         loss. ``"normal"``: the system, so it survives the end of this process; a power loss may
-        take the last commits, whole ones, and leaves the rest as it was. ``"off"``: the same, but a
-        power loss may damage the database: for data that can be made again.
+        take the last commits, whole ones, and leaves the rest as it was: at least what was there
+        at the last `flush`, `compact` or `close`. ``"off"``: the same, but a power loss may damage
+        the database, and only `verify` may notice: for data that can be made again.
 
     Notes
     -----

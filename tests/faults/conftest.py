@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from zygote import Zygote
 
@@ -11,3 +14,14 @@ def zygote():
     """A process that forks children in which faults happen."""
     with Zygote() as zygote:
         yield zygote
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """A folder in memory, where the system has one."""
+    folder = Path("/dev/shm", f"m2m-{tmp_path.name}")
+    if not folder.parent.is_dir():
+        folder = tmp_path
+    folder.mkdir(exist_ok=True)
+    yield folder
+    shutil.rmtree(folder)

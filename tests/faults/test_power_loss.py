@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import fault_load
-import pytest
-import xxhash
 from fault_sizes import size
-from power_loss import crashes, put, record
+from power_loss import distinct, put, record
 
 SEED = 11
 N_STATES = size(2000, 20_000)
@@ -18,31 +15,6 @@ N_STEPS = 30
 N_SUBSETS = 2
 EVERY = 3
 """One in so many of the states of a recording is looked at: so several recordings count."""
-
-
-@pytest.fixture
-def quick(tmp_path):
-    """A folder in memory, where the system has one."""
-    folder = Path("/dev/shm", f"m2m-{tmp_path.name}")
-    if not folder.parent.is_dir():
-        folder = tmp_path
-    folder.mkdir(exist_ok=True)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def distinct(log, root, seed):
-    """Yield each state once: the same bytes with the same acknowledgements are one state."""
-    seen = set()
-    for crash in crashes(log, root, seed, N_SUBSETS):
-        digest = xxhash.xxh3_128()
-        for path, content in crash.tree.items():
-            digest.update(f"{path}\0{content is None}\0".encode())
-            digest.update(content or b"")
-        key = (crash.n_acknowledged, digest.digest())
-        if key not in seen:
-            seen.add(key)
-            yield crash
 
 
 def test_power_loss_at_any_moment(tmp_path, quick, fault_table, monkeypatch):
@@ -53,7 +25,7 @@ def test_power_loss_at_any_moment(tmp_path, quick, fault_table, monkeypatch):
         n_runs += 1
         record(root, log, seed, N_STEPS)
         states = fault_load.states(seed, 0, N_STEPS, {})
-        for number, crash in enumerate(distinct(log, root, seed)):
+        for number, crash in enumerate(distinct(log, root, seed, N_SUBSETS)):
             if n_tried == N_STATES or number % EVERY != n_runs % EVERY:
                 continue
             folder = quick / "db"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from m2m_rag import Database
+from m2m_rag._types import Durability
 
 DIMENSION = 8
 MAIN, SIDE = "main", "side"
@@ -39,13 +40,14 @@ State = dict[str, dict[str, Stored]]
 class Load:
     """The database that the steps work on."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, durability: Durability = "full") -> None:
         self.path = path
-        self.database = Database(path)
+        self.durability: Durability = durability
+        self.database = Database(path, durability=durability)
 
     def reopen(self) -> None:
         self.database.close()
-        self.database = Database(self.path)
+        self.database = Database(self.path, durability=self.durability)
 
 
 class Step(NamedTuple):
@@ -184,9 +186,9 @@ def states(seed: int, first: int, n: int, state: State) -> list[State]:
     return found
 
 
-def run(path: str, seed: int, first: int, n: int) -> None:
+def run(path: str, seed: int, first: int, n: int, durability: Durability = "full") -> None:
     """Do steps and say the number of each that returned."""
-    load = Load(path)
+    load = Load(path, durability)
     state = read(load.database)
     for number in range(first, first + n):
         step = plan(seed, number, state)

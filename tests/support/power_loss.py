@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import xxhash
+
 CALLS = (
     "open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,lseek,fsync,fdatasync,sync_file_range,"
     "ftruncate,truncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,"
@@ -44,9 +46,9 @@ Tree = dict[str, bytes | None]
 """A state of a disk: bytes by path, None for a folder."""
 
 
-def record(path: Path, log: Path, seed: int, n: int) -> None:
+def record(path: Path, log: Path, seed: int, n: int, durability: str = "full") -> None:
     """Run n steps of the load in a new database under strace."""
-    script = f"import fault_load; fault_load.run({str(path)!r}, {seed}, 0, {n})"
+    script = f"import fault_load; fault_load.run({str(path)!r}, {seed}, 0, {n}, {durability!r})"
     subprocess.run(
         ["strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={CALLS}", "-o", log,
          sys.executable, "-c", script],
@@ -249,6 +251,20 @@ def crashes(log: Path, root: Path, seed: int, n_subsets: int) -> Iterator[Crash]
         n_calls += 1
         for kind, tree in _states(disk, rng, n_subsets):
             yield Crash(kind, n_acknowledged, n_calls, tree)
+
+
+def distinct(log: Path, root: Path, seed: int, n_subsets: int) -> Iterator[Crash]:
+    """Yield each state once: the same bytes with the same acknowledgements are one state."""
+    seen = set()
+    for crash in crashes(log, root, seed, n_subsets):
+        digest = xxhash.xxh3_128()
+        for path, content in crash.tree.items():
+            digest.update(f"{path}\0{content is None}\0".encode())
+            digest.update(content or b"")
+        key = (crash.n_acknowledged, digest.digest())
+        if key not in seen:
+            seen.add(key)
+            yield crash
 
 
 def _states(disk: Disk, rng: random.Random, n_subsets: int) -> Iterator[tuple[str, Tree]]:
