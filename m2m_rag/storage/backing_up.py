@@ -5,7 +5,8 @@ writers: each catalog is copied by SQLite's backup interface as one commit has i
 that stays open until its vector files are there, so that no compaction removes them meanwhile.
 Vector files that are sealed never change and are linked where the file system can (both folders
 then share the disk's bytes); the last one grows, in either database, and is always copied. What was
-written is verified, synced and renamed from ``<path>.<random>.new``: a backup is whole or absent.
+written is verified, synced and renamed from ``<path>.<random>.new``: a backup is whole or absent
+(`m2m_rag.storage.unfinished`).
 
 Restoring copies the files to a new folder, verifies them there and renames it: nothing is deleted,
 and nothing but plain files under our own names is read.
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,6 +42,7 @@ from m2m_rag.storage.reports import VerifyReport
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.sqlite import LOG_SUFFIXES, copy_database, open_database, translated
+from m2m_rag.storage.unfinished import new_folder
 from m2m_rag.storage.vectors import Layout, check_files
 from m2m_rag.storage.vectors.format import HEADER_BYTES
 from m2m_rag.storage.verifying import IndexCheck, read_registry, verify_database
@@ -63,7 +64,7 @@ def back_up(source: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     """
     if os.path.realpath(path).startswith(os.path.realpath(source) + os.sep):
         raise StorageError(f"{path} lies inside the database. Choose a folder beside it.")
-    with _new_folder(path) as folder:
+    with new_folder(path) as folder:
         with _opened(source / REGISTRY_FILE, REGISTRY_KIND) as registry:
             copy_database(registry, folder / REGISTRY_FILE)
         for name, folder_name in read_registry(folder).items():
@@ -92,7 +93,7 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
         raise FormatError(f"{backup} is not a database of m2m_rag, so it is no backup of one.")
     for name, _ in walk(backup):
         refuse_link(backup / name)
-    with _new_folder(path) as folder:
+    with new_folder(path) as folder:
         _copy_database_file(backup / REGISTRY_FILE, folder / REGISTRY_FILE)
         for folder_name in read_registry(folder).values():
             origin = collection_folder(backup, folder_name)
@@ -236,24 +237,3 @@ def _empty_logs(folder: Path) -> None:
 def _opened(path: Path, kind: Any) -> Iterator[apsw.Connection]:
     with translated(path), closing(open_database(path, kind)) as connection:
         yield connection
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Lend a new folder that stands at `path` when the block ends, whole; or not at all."""
-    if os.path.lexists(path):
-        raise StorageError(f"{path} exists. Choose a new folder; nothing is ever overwritten.")
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.mkdir(mode=0o700)
-    try:
-        yield unfinished
-        with os_errors(path):
-            if os.path.lexists(path):
-                raise StorageError(f"{path} exists by now; nothing was written.")
-            os.rename(unfinished, path)
-            sync_folder(path.parent)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise

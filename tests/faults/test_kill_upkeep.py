@@ -108,7 +108,7 @@ def test_compacting(path, vectors, fault_table):
 def test_backing_up_and_restoring(path, vectors, tmp_path, code, request, fault_table):
     random.seed(SEED)
     room = tmp_path / "room"
-    n_made = 0
+    n_made = n_left = 0
     for _ in range(N_KILLS):
         room.mkdir()
         said = killed(code, path, room)
@@ -117,10 +117,16 @@ def test_backing_up_and_restoring(path, vectors, tmp_path, code, request, fault_
         for folder in made:
             check(folder, vectors, 0)
         n_made += len(made)
+        for left in room.glob("*.new"):
+            again = room / left.name.rsplit(".", 2)[0]
+            Database.restore(path, again).close()
+            assert again.is_dir()
+            assert not left.exists(), "what the killed process left of it is still there"
+            n_left += 1
         shutil.rmtree(room)
         check(path, vectors, 0)
     fault_table.add(
         "F1", f"kill -9 while {request.node.callspec.id}", N_KILLS, SEED,
-        lost=0, torn=0, wrong=0, whole_ones=n_made,
+        lost=0, torn=0, wrong=0, whole_ones=n_made, unfinished_removed=n_left,
     )  # fmt: skip
     assert n_made > N_KILLS

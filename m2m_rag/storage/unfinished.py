@@ -1,0 +1,114 @@
+"""New folders that appear whole or not at all, and what a killed process left of one.
+
+A folder for `path` is made as ``<path>.<8 hexadecimal digits>.new`` and renamed when it is
+complete. As long as it is being made, its process holds a lock on it, which ends with the process;
+so the next to make a folder for the same path can tell what was left behind, and removes that.
+Windows locks no folders, and some network file systems do not either: there such folders stay, and
+may be deleted by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m2m_rag.errors import M2MError, StorageError
+from m2m_rag.storage.files import os_errors, sync_folder
+from m2m_rag.storage.leftovers import in_database
+
+_SUFFIX = r"\.[0-9a-f]{8}\.new"
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Lend a new folder that stands at `path` when the block ends, whole; or not at all.
+
+    Raises
+    ------
+    StorageError
+        Something stands at the path; or the file system refuses.
+    """
+    if os.path.lexists(path):
+        raise StorageError(f"{path} exists. Choose a new folder; nothing is ever overwritten.")
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path)
+    with os_errors(path):
+        unfinished, lock = _make(path)
+    try:
+        yield unfinished
+        with os_errors(path):
+            if os.path.lexists(path):
+                raise StorageError(f"{path} exists by now; nothing was written.")
+            os.rename(unfinished, path)
+            sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    finally:
+        _close(lock)
+
+
+def remove_abandoned(path: Path) -> list[Path]:
+    """Remove what processes that were killed have left of a folder for `path`; return it.
+
+    Only folders under our names that nobody holds and that hold nothing but names of a database.
+    """
+    pattern = re.compile(re.escape(path.name) + _SUFFIX)
+    removed = []
+    with os_errors(path):
+        candidates = [item for item in path.parent.iterdir() if pattern.fullmatch(item.name)]
+    for folder in candidates:
+        lock = _lock(folder, waits=False)
+        try:
+            if lock is not None and _is_ours(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+        finally:
+            _close(lock)
+    return removed
+
+
+def _make(path: Path) -> tuple[Path, int | None]:
+    """Make a folder and lock it, where the file system can."""
+    while True:
+        folder = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")
+        folder.mkdir(mode=0o700)
+        lock = _lock(folder, waits=True)
+        if folder.exists():
+            return folder, lock
+        _close(lock)  # another process took it for abandoned before it was locked
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return "foreign" not in in_database(folder, ()).values()
+    except M2MError:
+        return False
+
+
+def _lock(folder: Path, *, waits: bool) -> int | None:
+    """Return a descriptor that holds a folder's lock; None when it cannot be had."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except OSError:
+        _close(descriptor)
+        return None
+    return descriptor
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
