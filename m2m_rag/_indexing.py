@@ -81,6 +81,7 @@ class Indexer:
         self._thread: threading.Thread | None = None
         self._is_stopped = False
         self._loaded = False
+        self._file: snapshots.Mapped | None = None
         self._saved_rows = 0
         self._seen_rows = 0
         self._failed_rows = -1
@@ -92,6 +93,9 @@ class Indexer:
         Rows that its state lacks because they are dead are then dead in the snapshot, too.
         """
         with self._lock:
+            if self._file is not None and not self._file.is_whole():
+                _log.warning("an index snapshot was cut off while in use; the index is made again")
+                self._forget()
             return Held(self._generation, self.index, self.index.state)
 
     def fitting(self, held: Held, snapshot: Snapshot) -> Held:
@@ -105,10 +109,7 @@ class Indexer:
         with self._lock:
             if generation > self._generation:
                 self._generation = generation
-                self.index = HRM2Index(self.backend, self._metric)
-                self._loaded = False
-                self._saved_rows = 0
-                self._failed_rows = -1
+                self._forget()
 
     def tend(self, snapshot: Snapshot) -> None:
         """Look after the index: at a search, and after a commit."""
@@ -150,9 +151,10 @@ class Indexer:
                 except (M2MError, OSError) as error:
                     _log.warning("index snapshot not used: %s", error)
                     continue
-                if found is not None and found.n_indexed <= state.n_rows:
-                    self.index.put(found)
-                    self._saved_rows = found.n_indexed
+                if found is not None and found.state.n_indexed <= state.n_rows:
+                    self.index.put(found.state)
+                    self._file = found.file
+                    self._saved_rows = found.state.n_indexed
                     return
 
     def save(self) -> None:
@@ -196,7 +198,7 @@ class Indexer:
         with self._store.catalog.snapshot() as snapshot:
             state = snapshot.state
             self.follow(state.generation)
-            index = self.index
+            index = self.hold().hrm2
             self._seen_rows = state.n_rows
             if state.n_live >= INDEX_FROM and not self._loaded:
                 self.load(snapshot)
@@ -213,6 +215,14 @@ class Indexer:
             is_changed = index.extend(segments, alive, self._check)
         self._save_when(index, int(SAVE_GROWTH * self._saved_rows))
         return is_changed
+
+    def _forget(self) -> None:
+        """Begin a new index."""
+        self.index = HRM2Index(self.backend, self._metric)
+        self._loaded = False
+        self._file = None
+        self._saved_rows = 0
+        self._failed_rows = -1
 
     def _check(self) -> None:
         if self._is_stopped:

@@ -87,3 +87,9 @@ def test_a_vector_file_that_shrinks_under_a_reader(zygote, databases, tmp_path):
     path = tmp_path / "db"
     shutil.copytree(databases / "closed", path)
     assert zygote.run("damage:shrink_under_a_reader", str(path)) == ["CorruptError"] * 2
+
+
+def test_an_index_that_shrinks_under_a_reader_is_made_again(compiling, databases, tmp_path):
+    path = tmp_path / "db"
+    shutil.copytree(databases / "indexed", path)
+    assert compiling.run("damage:shrink_an_index_under_a_reader", str(path)) == ["True", "hrm2"]

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import fault_load
+import numpy as np
 
 from m2m_rag import Database, _indexing
 from m2m_rag.errors import StorageError
@@ -163,3 +164,18 @@ def shrink_under_a_reader(path: str) -> None:
                 call()
             except StorageError as error:
                 print(type(error).__name__, flush=True)
+
+
+def shrink_an_index_under_a_reader(path: str) -> None:
+    """Cut the index of an open database and search; say whether the answers are the same."""
+    use_index()
+    with Database(path) as database:
+        collection = database.open(fault_load.MAIN)
+        queries = np.ones((3, fault_load.DIMENSION), np.float32)
+        before = collection.search(queries, 5)
+        assert collection.stats()["index"]["kind"] == "hrm2"
+        for victim in Path(path).rglob("*.hrm2"):
+            os.truncate(victim, 0)
+        print(collection.search(queries, 5, lod=2) == before, flush=True)
+        assert collection.wait_for_index()
+        print(collection.stats()["index"]["kind"], flush=True)

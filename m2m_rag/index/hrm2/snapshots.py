@@ -15,18 +15,24 @@ Layout, little-endian::
 
 A file is written under a temporary name, synced and renamed, so a name always means a whole file.
 Its arrays are used where they are mapped; what grows is copied out of it, cluster by cluster.
+
+Nobody of ours shortens a file, but whoever else does, say a copy over it, would end the process
+that reads the map (SIGBUS). So its size is looked at before each use (`Mapped.is_whole`), as for
+vector files; a file that is cut off within a search is the case that is left.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import xxhash
@@ -47,6 +53,25 @@ _CLUSTER_ARRAYS = (
     "signs", "order", "center", "coarse", "coarse_first", "centroid_blocks", "centroid_slots",
     "fine", "facts", "sizes",
 )  # fmt: skip
+
+
+class Mapped:
+    """The map of a file, which lives as long as arrays lie in it."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._mapped = weakref.ref(mapped)
+
+    def is_whole(self) -> bool:
+        """Tell whether the mapped file is still as long as it was, or not in use any more."""
+        mapped = self._mapped()
+        return mapped is None or mapped.size() >= len(mapped)
+
+
+class Loaded(NamedTuple):
+    """A state, and the file that it lies in."""
+
+    state: State
+    file: Mapped
 
 
 def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Path) -> Path:
@@ -113,7 +138,7 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
 
 def load(
     path: Path, settings: Settings, owner: Mapping[str, Any], backend: BuildBackend
-) -> State | None:
+) -> Loaded | None:
     """Return the state in a file, or None when it belongs to something else.
 
     Raises
@@ -129,8 +154,9 @@ def load(
             return None
         if header["owner"] != dict(owner) or header["settings"] != list(settings):
             return None
-        raw = np.memmap(stream, dtype=np.uint8, mode="r").view(np.ndarray)
-        return _state(header, _arrays(raw, begin, header["arrays"]), settings, backend)
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        arrays = _arrays(np.frombuffer(mapped, np.uint8), begin, header["arrays"])
+        return Loaded(_state(header, arrays, settings, backend), Mapped(mapped))
 
 
 def check(path: Path) -> None:

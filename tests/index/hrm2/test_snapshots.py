@@ -25,7 +25,8 @@ def built():
 
 
 def load(path, index, owner=OWNER):
-    return snapshots.load(path, index.settings, owner, get_backend("numba"))
+    loaded = snapshots.load(path, index.settings, owner, get_backend("numba"))
+    return loaded and loaded.state
 
 
 def test_what_is_loaded_is_what_was_saved(built, tmp_path):
