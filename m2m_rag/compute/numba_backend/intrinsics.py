@@ -9,6 +9,15 @@ Estimate, bound and comparison are part of it, on 8 lanes of float32: done lane 
 Measured on one core of an AMD EPYC (Zen 4), CPU time, 100,000 codes streamed from memory: 0.7 ns a
 code of 128 bits, 1.6 of 384, 2.9 of 768. Compiled for AVX2 alone (``NUMBA_CPU_NAME=znver2``, same
 core), a whole search takes 1.6 times as long at recall 0.95 and 1.7 times at 0.99.
+
+Table scans, which add up 8-bit sums looked up by some bits of code, were measured in C against the
+same count (d = 384, codes in the cache, 1,264 clusters of 80 rows, unused lanes counted with the
+used ones). AVX-512: 1.46 ns a row by popcount; 1.29 by VPSHUFB, 4 bits a look-up, 16 rows a block;
+1.32 by VPERMB, 6 bits, 64 rows a block, at 78 bytes a row instead of 58. Counting is a fifth of a
+search, so that is 3 % of it at most. AVX2: 4.4 ns by popcount; 1.7 by VPSHUFB on bytes that lie 16
+rows side by side, at 61 bytes a row; 2.4 on pairs of the present blocks, transposed in registers,
+with the same sums as the count. Neither was built; by these figures, a search with AVX2 alone would
+take a fifth and a seventh less.
 """
 
 from __future__ import annotations
@@ -119,7 +128,10 @@ scan_block_finely = _scan_with(FINE_PLANES)
 
 @intrinsic
 def _prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address."""
+    """Ask for the cache line at an address, to lie in the second level of the cache.
+
+    In the first level, searches take 5 to 11 % longer; with vectors past the second (NTA), 9 %.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _I8.as_pointer()
@@ -128,8 +140,8 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
             ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32]),
             "llvm.prefetch.p0",
         )
-        read, keep, data = (ir.Constant(_I32, value) for value in (0, 3, 1))
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), read, keep, data])
+        read, second_level, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), read, second_level, data])
         return context.get_dummy_value()
 
     return types.void(types.uint64), generate
