@@ -1,4 +1,4 @@
-"""Locks that survive a fork: our own, and the one under which Numba compiles.
+"""What survives a fork: our own locks, and the one under which Numba compiles.
 
 A forked child has only the thread that forked, so a lock that another thread held at that moment
 would stay held in the child for ever. What these locks guard grows by whole steps (an entry of a
@@ -14,15 +14,27 @@ import os
 import sys
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from typing import Any
 
 
-class ForkSafeLock:
+class ForkSafe(ABC):
+    """A thing that a forked child finds as if nobody used it."""
+
+    def __init__(self) -> None:
+        _renewed.add(self)
+
+    @abstractmethod
+    def _renew(self) -> None:
+        """In the child: forget the threads that are gone."""
+
+
+class ForkSafeLock(ForkSafe):
     """A re-entrant lock, used by ``with``, that a forked child finds free."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.RLock()
-        _locks.add(self)
 
     def __enter__(self) -> None:
         """Wait for the lock and take it."""
@@ -36,12 +48,12 @@ class ForkSafeLock:
         self._lock = threading.RLock()
 
 
-_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_renewed: weakref.WeakSet[ForkSafe] = weakref.WeakSet()
 
 
-def _renew_locks() -> None:
-    for lock in _locks:
-        lock._renew()
+def _renew_all() -> None:
+    for thing in _renewed:
+        thing._renew()
 
 
 _compiler_locks: list[Any] = []
@@ -60,7 +72,7 @@ def _release_compiler() -> None:
 
 
 def _after_in_child() -> None:
-    _renew_locks()
+    _renew_all()
     _release_compiler()
 
 

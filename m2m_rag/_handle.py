@@ -81,20 +81,15 @@ class Handle(Closing):
             yield snapshot
 
     @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
+    def _transaction(self, *, is_alone: bool = False) -> Iterator[Transaction]:
         self._check_open()
-        try:
-            with (
-                self._explained(),
-                self._database._writing(),
-                self._parts.write_lock,
-                self._parts.store.catalog.transaction() as transaction,
-            ):
-                self._check_present(transaction)
-                yield transaction
-        except BaseException:
-            self._parts.columns.clear()  # they may have read what was undone
-            raise
+        with (
+            self._explained(),
+            self._database._writing(),
+            self._parts.store.catalog.transaction(is_alone=is_alone) as transaction,
+        ):
+            self._check_present(transaction)
+            yield transaction
         self._parts.consider_index(transaction.state.n_live, transaction.state.n_rows)
 
     @contextmanager

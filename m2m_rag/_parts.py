@@ -13,7 +13,7 @@ from m2m_rag.storage.store import CollectionStore
 
 
 class Parts:
-    """An open collection: what is stored, its columns and its index, and who may write.
+    """An open collection: what is stored, its columns and its index.
 
     The index, and with it the compute backend, is made when it is first needed: importing Numba
     takes 0.35 s, which opening, writing and reading do without.
@@ -35,7 +35,7 @@ class Parts:
     ) -> None:
         self.store = store
         self.columns = Columns()
-        self.write_lock = ForkSafeLock()
+        store.catalog.writers.when_undone = self.columns.clear  # they may have read what was undone
         self.iterations = Iterations()
         self._indexer: Indexer | None = None
         self._is_closed = False

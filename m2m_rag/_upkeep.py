@@ -58,7 +58,7 @@ class Upkeep(Handle):
         dropped: list[str] = []
         plan = plan_repair(report.findings, drop_damaged=drop_damaged)
         if plan.drop_ids or plan.is_rewriting or plan.is_rebuilding_texts:
-            with self._transaction() as transaction:
+            with self._transaction(is_alone=True) as transaction:
                 plan = plan_repair(self.verify().findings, drop_damaged=drop_damaged)
                 dropped = self._mend(transaction, plan, done)
             self._follow()
@@ -92,7 +92,7 @@ class Upkeep(Handle):
         self._database._begin_write()
         if state.n_rows > state.n_live or erase:
             try:
-                with self._transaction() as transaction:
+                with self._transaction(is_alone=True) as transaction:
                     n_removed = compacting.rewrite(store, transaction)
                     state = transaction.state
             finally:

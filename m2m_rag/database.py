@@ -217,8 +217,9 @@ class Database(Opening):
             key = name if folder is None else folder.name
             removed = False
             try:
-                with self._writing(), parts.write_lock, parts.store.catalog.transaction() as writes:
-                    writes.set_dropped()
+                catalog = parts.store.catalog
+                with self._writing(), catalog.transaction(is_alone=True) as transaction:
+                    transaction.set_dropped()
                     self._registry.remove(name, key)  # The moment at which it is dropped.
                     removed = True
             except StorageError as error:

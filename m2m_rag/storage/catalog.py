@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ import apsw
 from m2m_rag._types import Durability
 from m2m_rag.errors import StorageError
 from m2m_rag.storage.acknowledged import Acknowledged
+from m2m_rag.storage.grouping import Writers
 from m2m_rag.storage.page_places import MOST_BYTES, check_places, note_places
 from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
@@ -63,6 +64,12 @@ class Catalog:
         self._acknowledged = None if folder is None else Acknowledged(folder)
         self._has_written = self._is_checked = False
         self._pool = ConnectionPool(self._connect, single=folder is None)
+        self.writers = Writers(
+            self._pool.connection,
+            self._path,
+            self._note,
+            shares=folder is not None and durability != "off",
+        )
 
     @staticmethod
     def create(folder: Path, metric: str, dimension: int | None, tokenizer: str | None) -> None:
@@ -92,28 +99,21 @@ class Catalog:
             try:
                 yield Snapshot(connection)
             finally:
-                _end(connection, "ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK").fetchall()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, is_alone: bool = False) -> AbstractContextManager[Transaction]:
         """Write one commit; an exception undoes all of it.
 
-        Writers of other handles wait their turn. When the block ends, the commit is on disk.
+        Writers wait their turn. When the block ends, the commit is on disk, alone or together with
+        those of other threads (see `m2m_rag.storage.grouping`).
+
+        Parameters
+        ----------
+        is_alone
+            Share the commit with nobody.
         """
-        with translated(self._path), self._pool.connection() as connection:
-            connection.execute("BEGIN IMMEDIATE").fetchall()
-            try:
-                transaction = Transaction(connection)
-                transaction.delete_expired()
-                yield transaction
-                transaction.write_state()
-                connection.execute("COMMIT").fetchall()
-            except BaseException:
-                _end(connection, "ROLLBACK")
-                raise
-            self._has_written = True
-            if self._acknowledged is not None and self._durability == "full":
-                self._acknowledged.note(transaction.state.collection, transaction.commit_no)
+        return self.writers.transaction(is_alone=is_alone)
 
     def sync(self) -> None:
         """Put on disk what durability ``"normal"`` has committed, before anything derived is.
@@ -126,7 +126,7 @@ class Catalog:
 
     def close(self) -> None:
         """Close all connections; the last to close leaves a file without a log."""
-        if self._has_written and self._path is not None and self._durability == "full":
+        if self._has_written and self._path is not None:
             self._has_written = False
             try:
                 with translated(self._path), self._pool.connection() as connection:
@@ -134,6 +134,11 @@ class Catalog:
             except StorageError as error:
                 _log.warning("%s: its pages' places were not noted: %s", self._path, error)
         self._pool.close()
+
+    def _note(self, last: Transaction) -> None:
+        if self._acknowledged is not None and self._durability == "full":
+            self._has_written = True
+            self._acknowledged.note(last.state.collection, last.commit_no)
 
     def _connect(self) -> apsw.Connection:
         noted = None if self._acknowledged is None else self._acknowledged.read()
@@ -149,8 +154,3 @@ class Catalog:
                 connection.close()
                 raise
         return connection
-
-
-def _end(connection: apsw.Connection, statement: str) -> None:
-    if connection.in_transaction:
-        connection.execute(statement).fetchall()

@@ -36,7 +36,7 @@ Read: TypeAlias = Callable[[RowArray], FloatArray]
 def rewrite(store: CollectionStore, transaction: Transaction) -> int:
     """Write the live rows as a new generation; return how many dead ones were left behind.
 
-    The new files are on disk when this returns; they count once the transaction is committed.
+    The new files count, and are on disk, once the transaction is committed.
     Vectors of dead rows are not read, so that it does not matter when they are damaged.
     """
     state = transaction.state
@@ -50,6 +50,7 @@ def rewrite(store: CollectionStore, transaction: Transaction) -> int:
     else:
         folder = store.folder / VECTORS_FOLDER
         vectors = DiskVectors(folder, state.dimension, state.collection, generation)
+    transaction.touched.add(vectors)
     files, blocks = _moved(rows, state.dimension, vectors, lambda r: store.vectors(transaction, r))
     transaction.renumber(rows, generation, files, blocks)
     store.put(generation, vectors)

@@ -57,6 +57,16 @@ class ForkGate:
                     return me
             time.sleep(POLL_S)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a fork is under way or waits for those inside."""
+        return self._forking != 0
+
+    def admit(self, thread: int) -> None:
+        """Enter for another thread, also while a fork waits: it waits for the caller, too."""
+        with self._lock:
+            self._inside[thread] = self._inside.get(thread, 0) + 1
+
     def leave(self, entered: int) -> None:
         """Undo one `enter`; another thread may do so."""
         with self._lock:

@@ -40,6 +40,7 @@ class CollectionStore:
         """Write new records with their ``(n, d)`` vectors; n > 0."""
         dimension = vectors.shape[1]
         store = self._open_vectors(transaction, dimension)
+        transaction.touched.add(store)
         files, blocks = store.append(self._layout(transaction), vectors)
         transaction.record_vectors(files, blocks)
         transaction.insert(records, dimension)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import apsw
+
 from m2m_rag._types import RowArray
 from m2m_rag.storage import derived
 from m2m_rag.storage.snapshot import Snapshot
-from m2m_rag.storage.vectors.base import Block, VectorFile
+from m2m_rag.storage.vectors.base import Block, VectorFile, Vectors
 
 
 class NewRecord(NamedTuple):
@@ -24,7 +26,19 @@ class NewRecord(NamedTuple):
 
 
 class Transaction(Snapshot):
-    """Reads and writes within one transaction; leaving `Catalog.transaction` commits it."""
+    """Reads and writes within one transaction; leaving `Catalog.transaction` commits it.
+
+    Parameters
+    ----------
+    connection
+        Its transaction is open.
+    touched
+        Takes the vectors that are appended to: they are synced before the commit.
+    """
+
+    def __init__(self, connection: apsw.Connection, touched: set[Vectors]) -> None:
+        super().__init__(connection)
+        self.touched = touched
 
     @property
     def commit_no(self) -> int:

@@ -73,12 +73,12 @@ class Vectors(ABC):
 
     @abstractmethod
     def append(self, layout: Layout, vectors: FloatArray) -> tuple[list[VectorFile], list[Block]]:
-        """Put rows on disk behind those that `layout` describes.
+        """Write rows behind those that `layout` describes; `sync` puts them on disk.
 
         Parameters
         ----------
         layout
-            The committed state.
+            The state that is committed, or written so far in the same transaction.
         vectors
             ``(n, d)`` float32, C-contiguous.
 
@@ -87,6 +87,14 @@ class Vectors(ABC):
         files, blocks
             The records that the catalog must commit: files new or grown, blocks new or grown.
         """
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Put on disk what was appended: a commit must not reach the disk before its vectors do."""
+
+    @abstractmethod
+    def undo(self) -> None:
+        """Forget what was appended since the last `sync`: other rows will be in its place."""
 
     @abstractmethod
     def segments(self, layout: Layout) -> list[Segment]:

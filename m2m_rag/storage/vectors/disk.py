@@ -1,7 +1,6 @@
 """Vectors on disk: append-only files, read through memory maps, each block verified once.
 
-Appending is planned by `plan_append` (pure) and then executed: pwrite behind the committed rows,
-fdatasync, and for a new file also an fsync of the folder. Files are never changed where they are
+Appending is planned and then executed (see `appending`). Files are never changed where they are
 committed; one that has reached `max_file_bytes` is sealed and the next one begins. Nothing is
 written through a map.
 """
@@ -10,10 +9,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,9 +18,10 @@ from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import FloatArray, RowArray, Segment
 from m2m_rag.errors import CorruptError
 from m2m_rag.storage.checksums import checksum
-from m2m_rag.storage.files import os_errors, sync_data, sync_folder
-from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
-from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors, file_name
+from m2m_rag.storage.files import os_errors
+from m2m_rag.storage.plain import refuse_link
+from m2m_rag.storage.vectors.appending import Piece, Unsynced, plan_append, write_all
+from m2m_rag.storage.vectors.base import Block, Layout, VectorFile, Vectors
 from m2m_rag.storage.vectors.format import (
     HEADER_BYTES,
     Header,
@@ -33,48 +31,6 @@ from m2m_rag.storage.vectors.format import (
 )
 
 MAX_FILE_BYTES = 1 << 30
-
-
-class Piece(NamedTuple):
-    """A part of an append: rows `start` to `stop` of the batch go behind `file`'s rows."""
-
-    file: VectorFile
-    is_new: bool
-    start: int
-    stop: int
-
-
-def plan_append(
-    files: Sequence[VectorFile], n_rows: int, rows_per_file: int, generation: int
-) -> list[Piece]:
-    """Decide which rows of a batch go into which file.
-
-    Parameters
-    ----------
-    files
-        The committed files in order.
-    n_rows
-        Rows of the batch.
-    rows_per_file
-        Rows that seal a file.
-    generation
-        Part of a new file's name.
-    """
-    pieces = []
-    last = files[-1] if files else None
-    start = 0
-    while start < n_rows:
-        room = 0 if last is None else rows_per_file - last.rows
-        if last is None or room <= 0:
-            number = 0 if last is None else last.number + 1
-            first_row = 0 if last is None else last.first_row + last.rows
-            last = VectorFile(number, file_name(generation, number), first_row, 0)
-            room = rows_per_file
-        stop = min(n_rows, start + room)
-        pieces.append(Piece(last, last.rows == 0, start, stop))
-        last = last._replace(rows=last.rows + stop - start)
-        start = stop
-    return pieces
 
 
 @dataclass
@@ -103,8 +59,8 @@ class DiskVectors(Vectors):
     max_file_bytes
         Size that seals a file.
     syncs
-        Whether an append is on disk when it returns. A commit must not reach the disk before its
-        vectors do, so only a database that may lose anything does without.
+        Whether `sync` does anything. A commit must not reach the disk before its vectors do, so
+        only a database that may lose anything does without.
     """
 
     def __init__(
@@ -125,20 +81,39 @@ class DiskVectors(Vectors):
         self._block_rows = block_rows(dimension)
         self._rows_per_file = max(1, (max_file_bytes - HEADER_BYTES) // (4 * dimension))
         self._mapped: dict[int, _Mapped] = {}
+        self._unsynced = Unsynced(folder)
+        self._grown: dict[int, int] = {}
         self._lock = ForkSafeLock()
 
     def append(self, layout: Layout, vectors: FloatArray) -> tuple[list[VectorFile], list[Block]]:
         """See `Vectors.append`."""
         grown, blocks = [], []
+        if not self._unsynced:
+            self._grown.clear()  # what grew before is committed, or was undone
         plan = plan_append(layout.files, len(vectors), self._rows_per_file, self._generation)
         for piece in plan:
             rows = np.ascontiguousarray(vectors[piece.start : piece.stop], dtype="<f4")
             tail = self._tail(layout, piece.file)
+            self._grown.setdefault(piece.file.number, piece.file.rows)
             self._write(piece, rows)
             with_tail = np.concatenate([tail, rows]) if len(tail) else rows
             blocks.extend(self._checksums(piece.file, with_tail))
             grown.append(piece.file._replace(rows=piece.file.rows + len(rows)))
         return grown, blocks
+
+    def sync(self) -> None:
+        """See `Vectors.sync`."""
+        self._unsynced.end(is_synced=self._syncs)
+
+    def undo(self) -> None:
+        """See `Vectors.undo`."""
+        self._unsynced.end(is_synced=False)
+        with self._lock:
+            for number, n_rows in self._grown.items():
+                mapped = self._mapped.get(number)
+                if mapped is not None:
+                    stays = n_rows // self._block_rows
+                    mapped.verified = {b: n for b, n in mapped.verified.items() if b < stays}
 
     def segments(self, layout: Layout) -> list[Segment]:
         """See `Vectors.segments`."""
@@ -172,6 +147,7 @@ class DiskVectors(Vectors):
 
     def close(self) -> None:
         """See `Vectors.close`."""
+        self.undo()
         with self._lock:
             self._mapped.clear()
 
@@ -179,28 +155,12 @@ class DiskVectors(Vectors):
         return Header(self.dimension, file.number, self._generation, self._collection)
 
     def _write(self, piece: Piece, rows: FloatArray) -> None:
-        with os_errors(self._folder / piece.file.name) as path:
-            refuse_link(path)
-            self._write_to(path, piece, rows)
-
-    def _write_to(self, path: Path, piece: Piece, rows: FloatArray) -> None:
-        flags = os.O_RDWR | OPEN_FLAGS
-        if piece.is_new:
-            self._folder.mkdir(exist_ok=True, mode=0o700)
-            flags |= os.O_CREAT | os.O_TRUNC
-        descriptor = os.open(path, flags, 0o600)
-        try:
+        with os_errors(self._folder / piece.file.name):
+            descriptor = self._unsynced.open(piece.file.name, is_new=piece.is_new)
             if piece.is_new:
-                _write_all(descriptor, memoryview(pack_header(self._header(piece.file))), 0)
+                write_all(descriptor, memoryview(pack_header(self._header(piece.file))), 0)
             offset = HEADER_BYTES + piece.file.rows * 4 * self.dimension
-            _write_all(descriptor, memoryview(rows.data).cast("B"), offset)
-            if self._syncs:
-                sync_data(descriptor)
-        finally:
-            os.close(descriptor)
-        if piece.is_new and self._syncs:
-            sync_folder(self._folder)
-            sync_folder(self._folder.parent)
+            write_all(descriptor, memoryview(rows.data).cast("B"), offset)
 
     def _tail(self, layout: Layout, file: VectorFile) -> FloatArray:
         """Return the committed rows of the file's last, unfinished block, verified."""
@@ -284,14 +244,3 @@ class DiskVectors(Vectors):
 def digest(rows: FloatArray) -> int:
     """Return the checksum of the rows' bytes."""
     return checksum(memoryview(rows.data).cast("B"))
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        if hasattr(os, "pwrite"):
-            written = os.pwrite(descriptor, data, offset)
-        else:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            written = os.write(descriptor, data)
-        data = data[written:]
-        offset += written

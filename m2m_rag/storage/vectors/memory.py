@@ -26,6 +26,12 @@ class MemoryVectors(Vectors):
         self._rows[used:total] = vectors
         return [VectorFile(0, "memory", 0, total)], []
 
+    def sync(self) -> None:
+        """See `Vectors.sync`."""
+
+    def undo(self) -> None:
+        """See `Vectors.undo`."""
+
     def segments(self, layout: Layout) -> list[Segment]:
         """See `Vectors.segments`."""
         if not layout.files:

@@ -1,0 +1,261 @@
+"""Writers that come at the same time share one commit, and so its syncs.
+
+Writers of a collection take turns. The one whose turn is over hands its open transaction to the
+next in the queue and waits; the last in the queue puts the vectors on disk, commits, and wakes the
+others. So nobody waits for company: a writer that is alone commits at once. A call returns when its
+own write is on disk. What raises undoes its own write (a savepoint) and nothing of the others';
+when the commit itself fails, all of it is undone and every member of the group gets the error.
+
+Each write keeps a commit number of its own. Readers see a group's writes together.
+
+In memory and with durability ``"off"`` there is nothing to share; with ``"normal"`` it is the sync
+of the vectors.
+
+An interrupt (``KeyboardInterrupt``) of a writer that waits for its turn takes it out of the queue:
+nothing was written. Of one that waits for its group, it is raised when the group has ended, and the
+write is stored unless the group failed. In the middle of the commit itself it is raised once it is
+known what became of it: either all of the group is stored, or nothing is and the others get a
+`StorageError`.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from m2m_rag._forking import ForkSafe
+from m2m_rag.errors import StorageError, SyncError
+from m2m_rag.storage.fork_gate import GATE
+from m2m_rag.storage.group import Group
+from m2m_rag.storage.sqlite import translated
+from m2m_rag.storage.transaction import Transaction
+
+
+class Member:
+    """A writer: its place in the queue, and later in a group."""
+
+    def __init__(self, *, is_alone: bool) -> None:
+        self.is_alone = is_alone
+        self.thread = threading.get_ident()
+        self.is_admitted = False
+        self._is_over = False
+        self._error: BaseException | None = None
+        self._called = threading.Lock()
+        self._called.acquire()
+
+    def call(self) -> None:
+        """Wake it: its turn has come."""
+        self._called.release()
+
+    def end(self, error: BaseException | None) -> None:
+        """Wake it: its group has ended, with an error or well."""
+        self._error, self._is_over = error, True
+        self._called.release()
+
+    def wait_for_turn(self) -> None:
+        """Wait for `call`."""
+        self._called.acquire()
+
+    def wait_for_end(self) -> None:
+        """Wait for `end`; raise its error, or an interrupt that came meanwhile."""
+        interrupt: BaseException | None = None
+        while not self._is_over:
+            try:
+                self._called.acquire()
+            except BaseException as error:
+                interrupt = error
+        failure = interrupt or self._error
+        if failure is not None:
+            raise failure
+
+
+class Writers(ForkSafe):
+    """The queue of those who write to one collection in this process.
+
+    Parameters
+    ----------
+    lend
+        Lends a connection to the catalog; the thread that gives it back may be another one.
+    path
+        The catalog's file, for messages.
+    note
+        Called after each commit with the last write in it.
+    shares
+        Whether writers share commits.
+    """
+
+    def __init__(
+        self,
+        lend: Callable[[], AbstractContextManager[apsw.Connection]],
+        path: Path | None,
+        note: Callable[[Transaction], None],
+        *,
+        shares: bool,
+    ) -> None:
+        super().__init__()
+        self.when_undone: Callable[[], None] = lambda: None
+        """Called when a write was undone, before anyone else writes."""
+        self._lend = lend
+        self._path = path
+        self._note = note
+        self._shares = shares
+        self._failure: SyncError | None = None
+        self._lock = threading.Lock()
+        self._queue: deque[Member] = deque()
+        self._is_taken = False
+        self._group: Group | None = None
+
+    @contextmanager
+    def transaction(self, *, is_alone: bool) -> Iterator[Transaction]:
+        """Wait for the turn, write, and wait until it is on disk."""
+        member = Member(is_alone=is_alone or not self._shares)
+        interrupt = self._take_turn(member)
+        try:
+            try:
+                with translated(self._path):
+                    if interrupt is not None:
+                        raise interrupt
+                    with self._begun().body() as transaction:
+                        yield transaction
+            except BaseException as error:
+                self._undo_body(error)
+                raise
+            self._go_on(member)
+            member.wait_for_end()
+        finally:
+            if member.is_admitted:
+                GATE.leave(member.thread)
+
+    def _take_turn(self, member: Member) -> BaseException | None:
+        """Wait for the turn; return an interrupt that came together with it."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return None
+            self._queue.append(member)
+        try:
+            member.wait_for_turn()
+        except BaseException as interrupt:
+            with self._lock:
+                if member in self._queue:
+                    self._queue.remove(member)
+                    raise
+            return interrupt
+        return None
+
+    def _begun(self) -> Group:
+        """Return the group that was handed over, or a new one."""
+        if self._failure is not None:
+            raise _for_others(self._failure)
+        if self._group is None:
+            self._group = Group(self._lend)
+        return self._group
+
+    def _undo_body(self, error: BaseException) -> None:
+        """After a body that raised: undo it, and the whole group where that is not possible."""
+        group = self._group
+        if group is None:
+            self._pass_on()
+            return
+        if group.members and group.is_open:
+            try:
+                group.undo_body()
+            except apsw.Error as worse:
+                error = worse
+            else:
+                self.when_undone()
+                self._go_on(None)
+                return
+        self._end(group, error)
+
+    def _go_on(self, member: Member | None) -> None:
+        """Let the next writer go on with the group, or commit it; `member` has written in it."""
+        group = cast(Group, self._group)
+        if member is not None:
+            group.members.append(member)
+        if (member is not None and member.is_alone) or not self._hand_over(group):
+            self._commit(group, member)
+
+    def _hand_over(self, group: Group) -> bool:
+        """Give the turn with the group to the next writer, unless it is time to commit.
+
+        A fork waits for those inside its gate, so it is not kept waiting by more and more of them;
+        the next writer is let in by this one, for it may use SQLite on connections of its own.
+        """
+        if group.is_full or GATE.is_closing:
+            return False
+        with self._lock:
+            if not self._queue or self._queue[0].is_alone:
+                return False
+            follower = self._queue.popleft()
+            GATE.admit(follower.thread)
+            follower.is_admitted = True
+        follower.call()
+        return True
+
+    def _commit(self, group: Group, member: Member | None) -> None:
+        """Commit the group; raise what befalls it, unless the caller has an error of its own."""
+        failure: BaseException | None = None
+        is_stored = True
+        try:
+            with translated(self._path):
+                self._note(group.commit())
+        except BaseException as error:
+            failure = error
+            is_known = isinstance(error, StorageError | MemoryError)
+            is_stored = not is_known and group.has_committed()
+        self._end(group, None if is_stored else failure)
+        if failure is not None and (member is not None or not isinstance(failure, Exception)):
+            raise failure
+
+    def _end(self, group: Group, failure: BaseException | None) -> None:
+        """Undo the group where it failed, wake its members, and pass the turn on."""
+        try:
+            if isinstance(failure, SyncError):
+                self._failure = failure
+            with translated(self._path):
+                if failure is not None:
+                    group.undo()
+                    self.when_undone()
+                group.close()
+        finally:
+            self._group = None
+            for member in group.members:
+                member.end(None if failure is None else _for_others(failure))
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the turn to the next writer."""
+        with self._lock:
+            if not self._queue:
+                self._is_taken = False
+                return
+            follower = self._queue.popleft()
+        follower.call()
+
+    def _renew(self) -> None:
+        """See `ForkSafe`; a group that a fork did not wait for is kept: nobody may close it."""
+        self._lock = threading.Lock()
+        self._queue.clear()
+        self._is_taken = False
+        self._lost, self._group = self._group, None
+
+
+def _for_others(failure: BaseException) -> Exception:
+    """Return an error for those whose writes were undone by a failure in another thread."""
+    if isinstance(failure, StorageError | MemoryError):
+        error: Exception = copy.copy(failure)
+    else:
+        error = StorageError(
+            "the write was undone, because the call that committed it together with others was "
+            f"interrupted ({type(failure).__name__}). Try again."
+        )
+    error.__cause__ = failure
+    return error
