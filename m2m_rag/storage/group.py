@@ -15,7 +15,7 @@ from m2m_rag.storage.vectors.base import Vectors
 if TYPE_CHECKING:
     from m2m_rag.storage.grouping import Member
 
-LONGEST_S = 0.02
+LONGEST_S = 0.05
 """A group takes nobody in that comes later after its beginning."""
 
 

@@ -13,8 +13,9 @@ from m2m_rag import Database, _indexing
 from m2m_rag.errors import InvalidInputError
 
 N = 20
+N_THREADS, N_EACH = 16, 50
 CHILD = """
-import os, sys
+import os, sys, threading
 from m2m_rag import Database
 
 def mark(path):
@@ -27,22 +28,30 @@ with Database(sys.argv[1], durability=sys.argv[2]) as database:
     collection = database.create("c", 8)
     collection.add([[0.5] * 8], ids=["first"], texts=["a text"], metadatas=[{"n": 1}])
     mark("/begin")
-    for number in range(int(sys.argv[3])):
-        collection.add([[0.5] * 8], ids=[str(number)], texts=["a text"], metadatas=[{"n": 1}])
+    def work(first, n):
+        for number in range(first, first + n):
+            collection.add([[0.5] * 8], ids=[str(number)], texts=["a text"], metadatas=[{"n": 1}])
+    n_threads, n = int(sys.argv[3]), int(sys.argv[4])
+    threads = [threading.Thread(target=work, args=(n * i, n)) for i in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     mark("/end")
     os.kill(os.getpid(), 9)
 """
 
 
-def traced(tmp_path, durability):
+def traced(tmp_path, durability, n_threads=1, n=N):
     """Return the calls between the marks, and the database's path."""
     log, path = tmp_path / "calls", tmp_path / "db"
     command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,openat"]
-    child = [sys.executable, "-c", CHILD, str(path), durability, str(N)]
+    child = [sys.executable, "-c", CHILD, str(path), durability, str(n_threads), str(n)]
     assert subprocess.run([*command, *child], check=False).returncode in (-9, 137)
     text = log.read_text()
     between = text[text.index('"/begin"') : text.index('"/end"')]
-    return [line for line in between.splitlines() if "sync(" in line], path
+    lines = [line for line in between.splitlines() if "sync(" in line and "resumed" not in line]
+    return lines, path
 
 
 @pytest.mark.parametrize(("durability", "most"), [("full", 2 * N), ("normal", N), ("off", 0)])
@@ -54,6 +63,16 @@ def test_one_row_costs_at_most_two_syncs(tmp_path, durability, most):
         collection = database.open("c")
         assert collection.ids() == ["first", *(str(number) for number in range(N))]
         assert len(collection.search(text="text", k=100)) == N + 1
+
+
+@pytest.mark.parametrize(("durability", "most"), [("full", 0.5), ("normal", 0.25)])
+def test_threads_share_syncs(tmp_path, durability, most):
+    calls, path = traced(tmp_path, durability, N_THREADS, N_EACH)
+    n = N_THREADS * N_EACH
+    print(f"{durability}: {len(calls)} syncs for {n} adds of {N_THREADS} threads")
+    assert len(calls) < most * n
+    with Database(path) as database:
+        assert set(database.open("c").ids()) == {"first", *(str(number) for number in range(n))}
 
 
 def test_it_is_shown_and_checked(tmp_path):

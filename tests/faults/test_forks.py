@@ -16,6 +16,7 @@ import process_work
 import pytest
 from child_process import Child
 from fault_sizes import LARGE, size
+from group_load import together
 
 from m2m_rag import Database, _indexing
 from m2m_rag._forking import ForkSafeLock
@@ -133,6 +134,57 @@ def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, fault_table, wh
         print(f"{where}: {said}, longest fork and child {waited_s:.2f} s")
         assert set(said) == {"ok"}
     fault_table.add("F9", f"forks under load, {where}", n_forks, None, hung=0, wrong=0)
+
+
+@needs_fork
+def test_no_fork_hangs_while_writers_share_commits(tmp_path):
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+        collection.add(np.ones((1, 8)), ids=["first"])
+
+        def child():
+            assert collection.get(["first"])
+            with pytest.raises(WriterLockedError):
+                collection.delete(["first"])
+
+        longest_s = 0.0
+        with Busy(*[lambda: collection.add(np.ones((1, 8)))] * 12):
+            for _ in range(N_FORKS // 2):
+                before = time.perf_counter()
+                assert forked(child) == "ok"
+                longest_s = max(longest_s, time.perf_counter() - before)
+        print(f"longest fork and child {longest_s:.2f} s")
+        assert longest_s < fork_gate.WAIT_S
+
+
+@needs_fork
+def test_a_fork_waits_for_a_group_whose_members_read(tmp_path):
+    """The next writer was let in by the one before: it may open a snapshot while the fork waits."""
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+
+        def read_while_a_fork_waits():
+            with collection._transaction():
+                waits.set()
+                while not fork_gate.GATE.is_closing:
+                    time.sleep(0.001)
+                time.sleep(0.05)
+                collection.count()
+
+        waits = threading.Event()
+        works = [
+            lambda: collection.add(np.ones((1, 8)), ids=["x"]),
+            read_while_a_fork_waits,
+            lambda: collection.add(np.ones((1, 8)), ids=["y"]),
+        ]
+        writers = threading.Thread(target=together, args=(collection, works))
+        writers.start()
+        waits.wait()
+        before = time.perf_counter()
+        assert forked(lambda: collection.ids() == ["x"] or os.abort()) == "ok"
+        assert time.perf_counter() - before < fork_gate.WAIT_S
+        writers.join()
+        assert collection.ids() == ["x", "y"]
 
 
 @needs_fork

@@ -32,7 +32,7 @@ def recorded(tmp_path, durability):
     while True:
         seed, root, log = SEED + n_runs, tmp_path / f"db{n_runs}", tmp_path / "log"
         n_runs += 1
-        record(root, log, seed, N_STEPS, durability)
+        record(root, log, "fault_load.run", seed, 0, N_STEPS, durability)
         states = fault_load.states(seed, 0, N_STEPS, {})
         for number, crash in enumerate(distinct(log, root, seed, N_SUBSETS)):
             if number % EVERY == n_runs % EVERY:
@@ -64,7 +64,7 @@ def test_normal_loses_the_last_commits_whole(tmp_path, quick, fault_table, monke
     for seed, root, states, crash in recorded(tmp_path, "normal"):
         folder = quick / "db"
         put(crash.tree, root, folder)
-        n = crash.n_acknowledged
+        n = len(crash.acknowledged)
         try:
             found = fault_load.check(folder, None, most_probes=3)
             allowed = allowed_when_normal(seed, states, n)
@@ -93,7 +93,7 @@ def test_off_ends_in_an_error_of_ours_at_worst(tmp_path, quick, fault_table, mon
         folder = quick / "db"
         put(crash.tree, root, folder)
         try:
-            outcomes[outcome(folder, states[: crash.n_acknowledged + 2])] += 1
+            outcomes[outcome(folder, states[: len(crash.acknowledged) + 2])] += 1
         except Exception as error:
             raise AssertionError(
                 f"seed {seed}, {crash.kind} after call {crash.n_calls}: {error}"

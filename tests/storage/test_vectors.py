@@ -95,6 +95,42 @@ def test_an_append_that_was_not_committed_leaves_nothing(tmp_path, kind):
     assert (everything(store, committed.layout()) == np.concatenate([first, second])).all()
 
 
+def test_an_append_that_was_read_and_undone_leaves_nothing(tmp_path):
+    """The next append read its rows, so they were verified; those in their place are not."""
+    store, committed, undone = disk(tmp_path, max_file_bytes=1 << 20), Committed(), Committed()
+    for played in (committed, undone):
+        played.commit(*store.append(Committed().layout(), np.full((5, 3), 1, np.float32)))
+    store.sync()
+    undone.commit(*store.append(undone.layout(), np.full((4, 3), 2, np.float32)))
+    store.append(undone.layout(), np.full((4, 3), 3, np.float32))
+    store.undo()
+    committed.commit(*store.append(committed.layout(), np.full((4, 3), 4, np.float32)))
+    store.sync()
+    (path,) = (tmp_path / "vectors").iterdir()
+    damaged = bytearray(path.read_bytes())
+    damaged[HEADER_BYTES + 6 * 12] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptError, match="checksum"):
+        store.rows(committed.layout(), np.array([6]))
+
+
+def test_a_new_file_of_an_undone_append_begins_anew(tmp_path):
+    store, committed, undone = disk(tmp_path), Committed(), Committed()
+    first = np.full((33, 3), 1, np.float32)  # a full file
+    for played in (committed, undone):
+        played.commit(*store.append(Committed().layout(), first))
+    undone.commit(*store.append(undone.layout(), np.full((30, 3), 2, np.float32)))
+    undone.commit(*store.append(undone.layout(), np.full((2, 3), 3, np.float32)))
+    second = np.full((3, 3), 4, np.float32)
+    store.append(committed.layout(), second)  # the body alone was undone
+    store.undo()  # the group was
+    committed.commit(*store.append(committed.layout(), second))
+    store.sync()
+    assert (everything(store, committed.layout()) == np.concatenate([first, second])).all()
+    assert (tmp_path / "vectors" / "1-1.f32").stat().st_size == HEADER_BYTES + second.nbytes
+    assert (everything(disk(tmp_path), committed.layout()) == np.concatenate([first, second])).all()
+
+
 def test_rows_that_are_not_there_are_not_made_up(tmp_path):
     store, committed = disk(tmp_path), Committed()
     committed.commit(*store.append(committed.layout(), np.ones((5, 3), np.float32)))

@@ -46,9 +46,9 @@ Tree = dict[str, bytes | None]
 """A state of a disk: bytes by path, None for a folder."""
 
 
-def record(path: Path, log: Path, seed: int, n: int, durability: str = "full") -> None:
-    """Run n steps of the load in a new database under strace."""
-    script = f"import fault_load; fault_load.run({str(path)!r}, {seed}, 0, {n}, {durability!r})"
+def record(path: Path, log: Path, load: str, *arguments: int | str) -> None:
+    """Run a load (``module.function(path, *arguments)``) in a new database under strace."""
+    script = f"import {load.partition('.')[0]}; {load}{(str(path), *arguments)!r}"
     subprocess.run(
         ["strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={CALLS}", "-o", log,
          sys.executable, "-c", script],
@@ -79,6 +79,12 @@ def read_log(log: Path) -> Iterator[Call]:
                 line = f"{rest[1]} {halves.pop(rest[1])}{rest[2]}"
             if (found := _LINE.match(line)) and not found[4].startswith("-"):
                 yield Call(found[2], found[3], int(found[4], 0), _text(found[5] or ""))
+
+
+def count_syncs(log: Path, ending: str) -> int:
+    """Return how often files whose paths end so were synced."""
+    calls = [call for call in read_log(log) if call.name in ("fsync", "fdatasync")]
+    return sum(_text(_DESCRIPTOR.match(call.arguments)[2] or "").endswith(ending) for call in calls)
 
 
 class File:
@@ -230,10 +236,10 @@ class Disk:
 
 
 class Crash(NamedTuple):
-    """What a disk may hold: bytes by path (None for a folder), and how many steps had returned."""
+    """What a disk may hold: bytes by path (None for a folder), and which steps had returned."""
 
     kind: str
-    n_acknowledged: int
+    acknowledged: tuple[int, ...]
     n_calls: int
     tree: Tree
 
@@ -241,16 +247,19 @@ class Crash(NamedTuple):
 def crashes(log: Path, root: Path, seed: int, n_subsets: int) -> Iterator[Crash]:
     """Yield the states that power loss may leave, after each call that changed something."""
     disk, rng = Disk(str(root)), random.Random(seed)
-    n_acknowledged = n_calls = 0
+    acknowledged: tuple[int, ...] = ()
+    n_calls = 0
     for call in read_log(log):
         if call.name == "write" and call.arguments.startswith("1<"):
-            n_acknowledged += _text(_STRING.search(call.arguments)[1]).strip().isdigit()
+            word = _text(_STRING.search(call.arguments)[1]).strip()
+            if word.isdigit():
+                acknowledged += (int(word),)
             continue
         if not disk.take(call):
             continue
         n_calls += 1
         for kind, tree in _states(disk, rng, n_subsets):
-            yield Crash(kind, n_acknowledged, n_calls, tree)
+            yield Crash(kind, acknowledged, n_calls, tree)
 
 
 def distinct(log: Path, root: Path, seed: int, n_subsets: int) -> Iterator[Crash]:
@@ -261,7 +270,7 @@ def distinct(log: Path, root: Path, seed: int, n_subsets: int) -> Iterator[Crash
         for path, content in crash.tree.items():
             digest.update(f"{path}\0{content is None}\0".encode())
             digest.update(content or b"")
-        key = (crash.n_acknowledged, digest.digest())
+        key = (crash.acknowledged, digest.digest())
         if key not in seen:
             seen.add(key)
             yield crash
