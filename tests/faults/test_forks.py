@@ -22,7 +22,7 @@ from m2m_rag import Database, _indexing
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._threads import in_parallel
 from m2m_rag.errors import StorageError, WriterLockedError
-from m2m_rag.storage import fork_gate
+from m2m_rag.storage import fork_gate, group
 
 N_FORKS = size(60, 1000)
 HANGS_S, BUILDS_S = 30, 120
@@ -158,8 +158,12 @@ def test_no_fork_hangs_while_writers_share_commits(tmp_path):
 
 
 @needs_fork
-def test_a_fork_waits_for_a_group_whose_members_read(tmp_path):
-    """The next writer was let in by the one before: it may open a snapshot while the fork waits."""
+def test_a_fork_waits_for_a_group_whose_members_read(tmp_path, monkeypatch):
+    """The next writer was let in by the one before: it may open a snapshot while the fork waits.
+
+    Another one is not let in any more.
+    """
+    monkeypatch.setattr(group, "LONGEST_S", 60.0)
     with Database(tmp_path / "db") as database:
         collection = database.create("c", 8)
 

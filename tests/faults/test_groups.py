@@ -231,7 +231,7 @@ def test_the_kth_call_of_a_group_fails(failing, tmp_path, fault_table, fault, ca
         "F4", f"{fault} of a group of {N_FAILING} fails, k of {n_calls}", len(ks), None,
         lost=0, wrong=0, raised=sum(failed),
     )  # fmt: skip
-    assert N_FAILING in failed, "the whole group never failed"
+    assert max(failed) >= N_FAILING, "the whole group never failed"
 
 
 def test_closing_while_writers_wait(tmp_path, commits):

@@ -72,14 +72,29 @@ def plan(seed: int, thread: int, number: int, before: Records) -> tuple[Act, Rec
     return lambda collection: collection.add(**columns(new)), before | new
 
 
+def add_alone(collection: Collection, new: Records) -> None:
+    """Write records in a commit that is shared with nobody."""
+    append(collection, new, is_alone=True)
+
+
 def fail_after_writing(collection: Collection, new: Records) -> None:
     """Write records and their vectors, then raise: as if the step's last statement failed."""
+    with suppress(UndoneError):
+        append(collection, new, raises=True)
+
+
+def append(
+    collection: Collection, new: Records, *, is_alone: bool = False, raises: bool = False
+) -> None:
+    """Write records in a transaction that may raise in the end."""
     given = columns(new)
-    vectors = np.array(given["vectors"], np.float32) + 7777
-    records = as_records(len(new), given["ids"], given["texts"], None, None, None, None)
-    with suppress(UndoneError), collection._transaction() as transaction:
-        collection._parts.store.append(transaction, records, vectors)
-        raise UndoneError
+    records = as_records(
+        len(new), given["ids"], given["texts"], given["metadatas"], None, None, None
+    )
+    with collection._transaction(is_alone=is_alone) as transaction:
+        collection._parts.store.append(transaction, records, np.array(given["vectors"], np.float32))
+        if raises:
+            raise UndoneError
 
 
 def states(seed: int, thread: int, n: int) -> list[Records]:
@@ -192,8 +207,9 @@ def check_threads(folder: Path, seed: int, said: Sequence[int], n_threads: int, 
 
 
 def attempt(path: str, n_threads: int, calls: int, k: int, error: int, how: int) -> None:
-    """Add a record from each of some threads, in one group, while the k-th of the calls fails.
+    """Add a record from each of some threads while the k-th of the calls fails.
 
+    All but the last are in one group; the last comes behind it.
     Each call that returns must have stored its record, each that raises nothing, and the next
     write works, or is refused when a sync has failed. The child says how many raised, and how many
     calls there were.
@@ -205,17 +221,23 @@ def attempt(path: str, n_threads: int, calls: int, k: int, error: int, how: int)
         collection = database.open(MAIN)
         before = read(database)[MAIN]
         new = [{f"{t}-0-1": record(rng, f"{t}-0-1")} for t in range(n_threads)]
+        behind = {"behind": record(rng, "behind")}
         results = together(
             collection,
-            [lambda r=r: collection.add(**columns(r)) for r in new],
+            [
+                *[lambda r=r: collection.add(**columns(r)) for r in new],
+                lambda: add_alone(collection, behind),
+            ],
             lambda: library.fault_arm(os.fsencode(path), calls, ctypes.c_long(k), error, how),
         )
         n_calls = library.fault_disarm()
         failed = [result for result in results if isinstance(result, BaseException)]
         assert all(isinstance(result, StorageError) for result in failed), results
+        is_unsynced = [isinstance(result, SyncError) for result in results]
+        assert is_unsynced[-1] == any(is_unsynced), "wrote on after a sync that failed"
         assert len({id(result) for result in failed}) == len(failed), "one error raised twice"
         after = dict(before)
-        for records, result in zip(new, results, strict=True):
+        for records, result in zip([*new, behind], results, strict=True):
             if not isinstance(result, BaseException):
                 after |= records
         assert read(database) == {MAIN: after}
@@ -226,7 +248,7 @@ def attempt(path: str, n_threads: int, calls: int, k: int, error: int, how: int)
             assert calls & SYNCS
             assert failed
         else:
-            assert not any(isinstance(result, SyncError) for result in failed)
+            assert not any(is_unsynced)
             after |= more
     with Database(path) as database:
         assert read(database) == {MAIN: after}

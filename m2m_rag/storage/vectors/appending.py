@@ -80,10 +80,10 @@ class Unsynced:
     def open(self, name: str, *, is_new: bool) -> int:
         """Return a file's descriptor for writing; a new file begins empty.
 
-        A file that is held may begin anew: an append that began it was undone.
+        A new file may be held already: an append that began it was undone.
         """
         held = self._opened.get(name)
-        if held is not None and not is_new:
+        if held is not None:
             return held.descriptor
         path = self._folder / name
         refuse_link(path)
@@ -91,10 +91,8 @@ class Unsynced:
         if is_new:
             self._folder.mkdir(exist_ok=True, mode=0o700)
             flags |= os.O_CREAT | os.O_TRUNC
-        self._opened[name] = _Opened(os.open(path, flags, 0o600), is_new)
-        if held is not None:
-            os.close(held.descriptor)
-        return self._opened[name].descriptor
+        opened = self._opened[name] = _Opened(os.open(path, flags, 0o600), is_new)
+        return opened.descriptor
 
     def end(self, *, is_synced: bool) -> None:
         """Close all, after syncing them when `is_synced`; those that a failure leaves stay."""
