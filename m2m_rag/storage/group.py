@@ -1,22 +1,67 @@
-"""One commit that several writers share: a transaction of SQLite in which they write in turn."""
+"""One commit that several writers share: they write in turn in one transaction of SQLite."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 import apsw
 
 from m2m_rag.storage.transaction import Transaction
 from m2m_rag.storage.vectors.base import Vectors
 
-if TYPE_CHECKING:
-    from m2m_rag.storage.grouping import Member
-
 LONGEST_S = 0.05
-"""A group takes nobody in that comes later after its beginning."""
+"""A group takes nobody in that comes later after its beginning.
+
+It bounds how long the first of a group waits, and another handle of the database. More members need
+no bound of their own: each is a thread that waits. Syncs an add, 16 threads, each sync taking 3 ms:
+
+==============  ======  =====  =====  =====  =====  =====  ======
+limit           2.5 ms  5 ms   10 ms  20 ms  40 ms  50 ms  100 ms
+1 row × 8         0.45   0.30   0.26   0.18   0.19   0.19    0.18
+100 rows × 384    1.18   1.11   0.75   0.57   0.34   0.24    0.22
+==============  ======  =====  =====  =====  =====  =====  ======
+"""
+
+
+class Member:
+    """A writer: its place in the queue, and later in a group."""
+
+    def __init__(self, *, is_alone: bool) -> None:
+        self.is_alone = is_alone
+        self.thread = threading.get_ident()
+        self.is_admitted = False
+        self._is_over = False
+        self._error: BaseException | None = None
+        self._called = threading.Lock()
+        self._called.acquire()
+
+    def call(self) -> None:
+        """Wake it: its turn has come."""
+        self._called.release()
+
+    def end(self, error: BaseException | None) -> None:
+        """Wake it: its group has ended, with an error or well."""
+        self._error, self._is_over = error, True
+        self._called.release()
+
+    def wait_for_turn(self) -> None:
+        """Wait for `call`."""
+        self._called.acquire()
+
+    def wait_for_end(self) -> None:
+        """Wait for `end`; raise its error, or an interrupt that came meanwhile."""
+        interrupt: BaseException | None = None
+        while not self._is_over:
+            try:
+                self._called.acquire()
+            except BaseException as error:
+                interrupt = error
+        failure = interrupt or self._error
+        if failure is not None:
+            raise failure
 
 
 class Group:

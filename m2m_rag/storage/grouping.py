@@ -8,8 +8,18 @@ when the commit itself fails, all of it is undone and every member of the group 
 
 Each write keeps a commit number of its own. Readers see a group's writes together.
 
-In memory and with durability ``"off"`` there is nothing to share; with ``"normal"`` it is the sync
-of the vectors.
+In memory and with durability ``"off"`` there is nothing to share, so each write is a commit; with
+``"normal"`` it is the sync of the vectors that is shared.
+
+Adds of one row (8 dimensions, a text) on 2 cores, before and with groups:
+
+=========================================  ==========  ============
+16 threads, a cloud disk: adds a second    184 to 288  1140 to 1207
+16 threads, a sync takes 3 ms: the same    131 to 135    840 to 866
+syncs an add                                      2.0          0.19
+99 of 100 adds took less than, ms          259 to 338            31
+one thread: µs of CPU an add (of 8 runs)          486           468
+=========================================  ==========  ============
 
 An interrupt (``KeyboardInterrupt``) of a writer that waits for its turn takes it out of the queue:
 nothing was written. Of one that waits for its group, it is raised when the group has ended, and the
@@ -33,47 +43,9 @@ import apsw
 from m2m_rag._forking import ForkSafe
 from m2m_rag.errors import StorageError, SyncError
 from m2m_rag.storage.fork_gate import GATE
-from m2m_rag.storage.group import Group
+from m2m_rag.storage.group import Group, Member
 from m2m_rag.storage.sqlite import translated
 from m2m_rag.storage.transaction import Transaction
-
-
-class Member:
-    """A writer: its place in the queue, and later in a group."""
-
-    def __init__(self, *, is_alone: bool) -> None:
-        self.is_alone = is_alone
-        self.thread = threading.get_ident()
-        self.is_admitted = False
-        self._is_over = False
-        self._error: BaseException | None = None
-        self._called = threading.Lock()
-        self._called.acquire()
-
-    def call(self) -> None:
-        """Wake it: its turn has come."""
-        self._called.release()
-
-    def end(self, error: BaseException | None) -> None:
-        """Wake it: its group has ended, with an error or well."""
-        self._error, self._is_over = error, True
-        self._called.release()
-
-    def wait_for_turn(self) -> None:
-        """Wait for `call`."""
-        self._called.acquire()
-
-    def wait_for_end(self) -> None:
-        """Wait for `end`; raise its error, or an interrupt that came meanwhile."""
-        interrupt: BaseException | None = None
-        while not self._is_over:
-            try:
-                self._called.acquire()
-            except BaseException as error:
-                interrupt = error
-        failure = interrupt or self._error
-        if failure is not None:
-            raise failure
 
 
 class Writers(ForkSafe):
@@ -164,16 +136,17 @@ class Writers(ForkSafe):
         if group is None:
             self._pass_on()
             return
-        if group.members and group.is_open:
-            try:
+        if not group.members or not group.is_open:
+            self._end(group, error)
+            return
+        try:
+            self.when_undone()
+            with translated(self._path):
                 group.undo_body()
-            except apsw.Error as worse:
-                error = worse
-            else:
-                self.when_undone()
-                self._go_on(None)
-                return
-        self._end(group, error)
+        except BaseException as worse:
+            self._end(group, worse)
+            raise
+        self._go_on(None)
 
     def _go_on(self, member: Member | None) -> None:
         """Let the next writer go on with the group, or commit it; `member` has written in it."""
@@ -222,8 +195,8 @@ class Writers(ForkSafe):
                 self._failure = failure
             with translated(self._path):
                 if failure is not None:
-                    group.undo()
                     self.when_undone()
+                    group.undo()
                 group.close()
         finally:
             self._group = None
