@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,11 @@ from m2m_rag.storage.store import CollectionStore
 
 INDEX_FROM = 5000
 """Live records from which a collection is indexed: below, exact search takes no longer."""
+PAUSE_S, PATIENCE_S = 0.2, 30.0
+"""The thread begins when no commit has come for so long, or at the latest after so long, or when
+somebody searches. Adding 100,000 texts in one go beside it cost 34 s of CPU time until all was
+indexed, and 17 when it began after them."""
+_POLL_S = 0.02
 SAVE_GROWTH = 1.1
 """A snapshot is written when the index has grown by a tenth since the last one."""
 KEPT_SNAPSHOTS = 2
@@ -80,6 +86,8 @@ class Indexer:
         self._lock = ForkSafeLock()
         self._thread: threading.Thread | None = None
         self._is_stopped = False
+        self._is_searched = False
+        self._committed_s = 0.0
         self._loaded = False
         self._file: snapshots.Mapped | None = None
         self._saved_rows = 0
@@ -112,13 +120,19 @@ class Indexer:
                 self._forget()
 
     def tend(self, snapshot: Snapshot) -> None:
-        """Look after the index: at a search, and after a commit."""
+        """Look after the index at a search."""
         self.follow(snapshot.state.generation)
         if snapshot.state.n_live >= INDEX_FROM and not self._loaded:
             self.load(snapshot)
-        self.consider(snapshot.state.n_live, snapshot.state.n_rows)
+        self._is_searched = True
+        self._start(snapshot.state.n_live, snapshot.state.n_rows)
 
     def consider(self, n_live: int, n_rows: int) -> None:
+        """Look after the index after a commit."""
+        self._committed_s = time.monotonic()
+        self._start(n_live, n_rows)
+
+    def _start(self, n_live: int, n_rows: int) -> None:
         """Start the thread when there is something to do. Costs nothing when there is not."""
         if self._wants(n_live, n_rows):
             with self._lock:
@@ -195,6 +209,7 @@ class Indexer:
 
     def _step(self) -> bool:
         """Do what is to be done about one commit; return whether there may be more."""
+        self._let_writers_finish()
         with self._store.catalog.snapshot() as snapshot:
             state = snapshot.state
             self.follow(state.generation)
@@ -223,6 +238,16 @@ class Indexer:
         self._file = None
         self._saved_rows = 0
         self._failed_rows = -1
+
+    def _let_writers_finish(self) -> None:
+        """Wait while commits follow one another and nobody searches."""
+        latest_s = time.monotonic() + PATIENCE_S
+        while not self._is_searched and not self._is_stopped:
+            now_s = time.monotonic()
+            if now_s - self._committed_s >= PAUSE_S or now_s >= latest_s:
+                break
+            time.sleep(_POLL_S)
+        self._is_searched = False
 
     def _check(self) -> None:
         if self._is_stopped:

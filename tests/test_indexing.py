@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from clustered_data import best, clustered, recall
 
-from m2m_rag import Database
+from m2m_rag import Database, _indexing
 from m2m_rag._indexing import INDEX_FROM
 from m2m_rag.errors import InvalidInputError, RecordNotFoundError
 from m2m_rag.storage.plain import INDEX_FOLDER
@@ -249,6 +250,40 @@ def test_real_queries_calibrate(database, data):
     assert collection.stats()["index"]["measured_on"] == "queries"
     truth = [best(query, vectors, np.ones(N, bool), 10, "cosine") for query in strange[200:]]
     assert recall(found(collection, strange[200:], recall=0.9), truth) > 0.86
+
+
+def test_the_index_waits_for_a_pause_or_a_search(database, data, monkeypatch):
+    monkeypatch.setattr(_indexing, "PAUSE_S", 1.0)
+    monkeypatch.setattr(_indexing, "PATIENCE_S", 1000.0)
+    vectors, queries = data
+    collection = database.create("c")
+    collection.add(vectors, ids=ids(0, N))
+    state = collection._parts.indexer.index
+    for _ in range(15):
+        collection.update(["0"], [{"n": 1}])
+        time.sleep(0.1)
+        assert state.state is None
+    collection.search(queries[0])
+    collection._parts.indexer.wait(60)
+    assert state.state is not None
+
+
+def test_the_index_waits_no_longer_than_its_patience(database, data, monkeypatch):
+    monkeypatch.setattr(_indexing, "PAUSE_S", 1000.0)
+    monkeypatch.setattr(_indexing, "PATIENCE_S", 0.3)
+    collection = database.create("c")
+    collection.add(data[0], ids=ids(0, N))
+    collection._parts.indexer.wait(60)
+    assert collection._parts.indexer.index.state is not None
+
+
+def test_closing_does_not_wait_for_a_pause(database, data, monkeypatch):
+    monkeypatch.setattr(_indexing, "PAUSE_S", 4.0)
+    collection = database.create("c")
+    collection.add(data[0], ids=ids(0, N))
+    began = time.monotonic()
+    database.close()
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("more", [INDEX_FROM - 100, INDEX_FROM + 200])
