@@ -35,6 +35,7 @@ from m2m_rag.compute.numba_backend.pool import CLUSTERS, PROBED
 EXACT_PROBES = 64
 """Clusters probed first in an exact search, to find a bar."""
 _ALL = np.zeros(0, dtype=np.bool_)
+_INT64 = np.dtype(np.int64)  # NumPy looks up a type for 0.2 µs
 
 
 class ClusteredSearch(ComputeBackend):
@@ -83,7 +84,7 @@ class ClusteredSearch(ComputeBackend):
     ) -> tuple[RowArray, FloatArray]:
         """See `ComputeBackend.route_clusters`."""
         n_fine = len(packed.clusters.fine)
-        numbers, keys = np.empty(n_fine, dtype=np.int64), np.empty(n_fine, dtype=np.float32)
+        numbers, keys = np.empty(n_fine, dtype=_INT64), np.empty(n_fine, dtype=np.float32)
         found = searching.route_only(query, packed.numbers, probe.n_candidates, numbers, keys)
         return numbers[:found], keys[:found]
 
@@ -100,7 +101,7 @@ class ClusteredSearch(ComputeBackend):
         codes_only: bool = False,
     ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_clusters`."""
-        work = np.zeros((len(queries), PROBED), dtype=np.int64)
+        work = np.zeros((len(queries), PROBED), dtype=_INT64)
         rows, scores = self._search(
             packed, segments, n_indexed, queries, k, probe, allowed, codes_only, work
         )
@@ -119,7 +120,7 @@ class ClusteredSearch(ComputeBackend):
         codes_only: bool = False,
     ) -> RowArray:
         """See `ComputeBackend.probed_clusters`."""
-        work = np.zeros((1, PROBED + len(packed.clusters.fine)), dtype=np.int64)
+        work = np.zeros((1, PROBED + len(packed.clusters.fine)), dtype=_INT64)
         self._search(packed, segments, n_indexed, query[None], k, probe, allowed, codes_only, work)
         return work[0, PROBED : PROBED + int(work[0, CLUSTERS])]
 
@@ -135,7 +136,7 @@ class ClusteredSearch(ComputeBackend):
         codes_only: bool,
         work: RowArray,
     ) -> tuple[RowArray, ScoreArray]:
-        rows = np.empty((len(queries), k), dtype=np.int64)
+        rows = np.empty((len(queries), k), dtype=_INT64)
         scores = np.empty((len(queries), k))
         searching.search(
             queries,
@@ -161,9 +162,9 @@ class ClusteredSearch(ComputeBackend):
         allowed: MaskArray | None = None,
     ) -> tuple[RowArray, ScoreArray, RowArray]:
         """See `ComputeBackend.search_exactly`."""
-        rows = np.empty((len(queries), k), dtype=np.int64)
+        rows = np.empty((len(queries), k), dtype=_INT64)
         scores = np.empty((len(queries), k))
-        work = np.zeros((len(queries), PROBED), dtype=np.int64)
+        work = np.zeros((len(queries), PROBED), dtype=_INT64)
         searching.search_exactly(
             queries,
             packed.numbers,
@@ -188,7 +189,7 @@ class ClusteredSearch(ComputeBackend):
     ) -> tuple[RowArray, ScoreArray]:
         """See `ComputeBackend.search_rows`."""
         k = min(k, len(chosen))
-        rows = np.empty((len(queries), k), dtype=np.int64)
+        rows = np.empty((len(queries), k), dtype=_INT64)
         scores = np.empty((len(queries), k))
         if k:
             table = self._tables.of(segments)

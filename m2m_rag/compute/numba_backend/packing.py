@@ -137,8 +137,9 @@ class SegmentTables:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Callable[[], Any], NDArray[np.int64]] = (
+        self._last: tuple[Callable[[], Any], int, NDArray[np.int64]] = (
             lambda: None,
+            0,
             np.empty((1, 3), np.int64),
         )
 
@@ -146,8 +147,8 @@ class SegmentTables:
         """Return the table of some segments; it does not keep their vectors alive."""
         if len(segments) == 1:
             first_row, vectors = segments[0]
-            seen, table = self._last
-            if seen() is vectors and table[0, 0] == first_row:
+            seen, seen_first, table = self._last
+            if seen() is vectors and seen_first == first_row:
                 return table
         table = np.array(
             [
@@ -157,5 +158,6 @@ class SegmentTables:
             dtype=np.int64,
         )
         if len(segments) == 1:
-            self._last = weakref.ref(segments[0].vectors), table
+            first_row, vectors = segments[0]
+            self._last = weakref.ref(vectors), first_row, table
         return table

@@ -109,7 +109,8 @@ class Searching:
             The way taken last; None when there is no index.
         """
         state = self._state if state is None else state
-        n_rows = segments[-1].stop
+        first_row, last = segments[-1]
+        n_rows = first_row + len(last)
         if state is None:
             rows, scores = self.flat.search(queries, k, segments, allowed)
             return rows, scores, _all_read(queries, n_rows), None
