@@ -53,8 +53,11 @@ def decode_json(text: str) -> Any:
     return _decoder.decode(text) if '{"$' in text else json.loads(text)
 
 
-def _untagged(found: dict[str, Any]) -> Any:
-    """Return what an object stands for; one that is no tag of ours stays as it is."""
+def untagged(found: dict[str, Any]) -> Any:
+    """Return what an object stands for; one that is no tag of ours stays as it is.
+
+    An ``object_hook`` for `json`.
+    """
     if len(found) != 1:
         return found
     ((tag, held),) = found.items()
@@ -70,4 +73,4 @@ def _untagged(found: dict[str, Any]) -> Any:
     return found
 
 
-_decoder = json.JSONDecoder(object_hook=_untagged)
+_decoder = json.JSONDecoder(object_hook=untagged)

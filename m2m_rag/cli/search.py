@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from m2m_rag import Database, Hit
+from m2m_rag._dates import untagged
 from m2m_rag.cli.ingest import choose_embedder
 from m2m_rag.cli.output import console, printable
 from m2m_rag.errors import InvalidFilterError
@@ -73,7 +74,7 @@ def _parse(where: str | None) -> dict[str, Any] | None:
     if where is None:
         return None
     try:
-        parsed = json.loads(where)
+        parsed = json.loads(where, object_hook=untagged)
     except ValueError as error:
         raise InvalidFilterError(
             f'--where is not JSON ({error}). Example: --where \'{{"source": "a.md"}}\''

@@ -60,6 +60,11 @@ def test_ingest_search_info(m2m, docs):
     (hit,) = json.loads(m2m("search", "green tea", "--where", where, "--json"))
     assert hit["metadata"]["source"] == "bread.txt"
     assert "nothing found" in m2m("search", "x", "--where", '{"source": "none"}')
+    with Database("m2m_db") as database:
+        database.open(database.list()[0]).update([hit["id"]], [{"day": date(2024, 5, 6)}])
+    for op, n in (("$gte", 1), ("$gt", 0)):
+        where = json.dumps({"day": {op: {"$day": "2024-05-06"}}})
+        assert len(json.loads(m2m("search", "x", "--where", where, "--json"))) == n
 
     said = m2m("info")
     assert "hashing-lexical" in said
