@@ -165,6 +165,25 @@ def test_filters_forget_a_group_that_failed(tmp_path, commits, monkeypatch):
         assert collection.delete(where={"n": 1}) == 1
 
 
+def test_a_file_begun_by_a_group_that_failed_is_forgotten(tmp_path, commits, monkeypatch):
+    """The second member has read the file; a flush removes it, and the next add begins another."""
+    del commits
+
+    def fails(self):
+        raise StorageError("the disk is full")
+
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+        with monkeypatch.context() as patch:
+            patch.setattr(group.Group, "commit", fails)
+            results = together(collection, [add(collection, "a"), add(collection, "b")])
+        assert [str(result) for result in results] == ["the disk is full"] * 2
+        collection.flush()
+        for number, id_ in enumerate("xyz"):
+            add(collection, id_, number + 1.0)()
+        assert [r.vector[0] for r in collection.get(include_vectors=True)] == [1.0, 2.0, 3.0]
+
+
 def test_a_writer_that_is_alone_commits_alone(tmp_path, commits):
     with Database(tmp_path / "db") as database:
         collection = database.create("c", 8)

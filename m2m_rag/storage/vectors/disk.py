@@ -110,10 +110,13 @@ class DiskVectors(Vectors):
         self._unsynced.end(is_synced=False)
         with self._lock:
             for number, n_rows in self._grown.items():
+                if n_rows == 0:  # a new file: another one may get its name
+                    self._mapped.pop(number, None)
+                    continue
                 mapped = self._mapped.get(number)
                 if mapped is not None:
-                    stays = n_rows // self._block_rows
-                    mapped.verified = {b: n for b, n in mapped.verified.items() if b < stays}
+                    stays, verified = n_rows // self._block_rows, mapped.verified.copy()
+                    mapped.verified = {b: n for b, n in verified.items() if b < stays}
 
     def segments(self, layout: Layout) -> list[Segment]:
         """See `Vectors.segments`."""
