@@ -15,7 +15,7 @@ from m2m_rag._types import Durability
 from m2m_rag.errors import StorageError
 from m2m_rag.storage.acknowledged import Acknowledged
 from m2m_rag.storage.grouping import Writers
-from m2m_rag.storage.page_places import MOST_BYTES, check_places, note_places
+from m2m_rag.storage.page_places import MOST_BYTES, check_places, forget_places, note_places
 from m2m_rag.storage.pool import ConnectionPool
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
@@ -126,8 +126,9 @@ class Catalog:
 
     def close(self) -> None:
         """Close all connections; the last to close leaves a file without a log."""
-        if self._has_written and self._path is not None:
-            self._has_written = False
+        is_to_be_noted = self._has_written and self._durability == "full"
+        self._has_written = False
+        if is_to_be_noted and self._path is not None:
             try:
                 with translated(self._path), self._pool.connection() as connection:
                     note_places(connection, self._path)
@@ -136,8 +137,12 @@ class Catalog:
         self._pool.close()
 
     def _note(self, last: Transaction) -> None:
-        if self._acknowledged is not None and self._durability == "full":
+        if self._path is None or self._acknowledged is None:
+            return
+        if not self._has_written:
             self._has_written = True
+            forget_places(self._path)
+        if self._durability == "full":
             self._acknowledged.note(last.state.collection, last.commit_no)
 
     def _connect(self) -> apsw.Connection:

@@ -8,8 +8,9 @@ all its pages' checksums in their order, and opening compares. That takes some 2
 (100,000 records); above `MOST_BYTES` only verifying does it.
 
 The note counts for the very commit that it names, while the log is empty; a transaction or a
-migration makes it void. It is not synced: a power loss may take it or leave an older one, which is
-void, too.
+migration makes it void. The first commit after opening removes it: where an older copy of the
+catalog was put back, there may be another commit of its number. It is not synced: a power loss may
+take it or leave an older one, which is void, too.
 
 ===========  ======  ========================================
 offset       bytes   content (little-endian)
@@ -36,6 +37,7 @@ import numpy as np
 import xxhash
 
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.frozen import is_current
 from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
 
 PLACES_FILE = "catalog.pages"
@@ -92,6 +94,15 @@ def note_places(connection: apsw.Connection, path: Path) -> None:
         _log.warning("%s was not written, so exchanged pages may go unnoticed: %s", file, error)
 
 
+def forget_places(path: Path) -> None:
+    """Remove the note of the catalog `path`, which is about to be another one."""
+    file = path.with_name(PLACES_FILE)
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s could not be removed: %s", file, error)
+
+
 def check_places(connection: apsw.Connection, path: Path, most_bytes: int | None = None) -> None:
     """Raise when a page is not in the place where the catalog was closed with it.
 
@@ -113,7 +124,7 @@ def check_places(connection: apsw.Connection, path: Path, most_bytes: int | None
     if noted is None or (most_bytes is not None and path.stat().st_size > most_bytes):
         return
     places = _present(connection, path, noted)
-    if places is not None and places != noted:
+    if places is not None and places != noted and is_current(connection):
         raise CorruptError(
             f"{path} is damaged: its pages are not those, or not in the order, with which it was "
             "closed. Restore a backup. To go on with what is there, delete "
@@ -162,6 +173,9 @@ def _digest(path: Path, page_bytes: int) -> tuple[int, int]:
         stop = size - size % page_bytes  # a read beyond the end would lose zeros at its own
         while at < stop:
             data = file.xRead(min(_STEP_BYTES, stop - at), at)
+            data = data[: len(data) - len(data) % page_bytes]
+            if not data:  # it was cut off meanwhile
+                break
             checksums = np.frombuffer(data, "<u8").reshape(-1, page_bytes // 8)[:, -1]
             if at == 0:
                 first_page = int(checksums[0])

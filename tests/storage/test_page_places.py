@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from m2m_rag import Database
-from m2m_rag.errors import CorruptError
+from m2m_rag.errors import CorruptError, StorageError
 from m2m_rag.storage import compacting, page_places
+from m2m_rag.storage.acknowledged import COMMIT_FILE
 from m2m_rag.storage.page_places import PLACES_FILE, check_places
 from m2m_rag.storage.schema import KIND
 from m2m_rag.storage.sqlite import open_database
@@ -115,6 +116,39 @@ def test_a_reader_keeps_the_note_from_being_written(path):
         assert not catalog_of(path).with_name(PLACES_FILE).exists()
         assert sum(1 for _ in records) == N - 1
     assert count(path) == N + 1
+
+
+def test_an_older_copy_that_comes_to_the_same_commit_again_is_sound(path):
+    """It was put back as the message about `COMMIT_FILE` says."""
+    catalog = catalog_of(path)
+    before = catalog.read_bytes()
+    with Database(path) as database:
+        database.open("c").add(np.ones((1, 8)), ids=["more"])
+    catalog.write_bytes(before)
+    catalog.with_name(COMMIT_FILE).unlink()
+    with Database(path, durability="normal") as database:
+        database.open("c").add(np.ones((1, 8)), ids=["other"])
+    assert count(path) == N + 1
+
+
+def test_a_file_that_changes_under_a_frozen_connection_is_no_damage(path, monkeypatch):
+    """Nothing may be written in the folder, so SQLite's locks keep no writer away."""
+    refused, access, digest = [path], os.access, page_places._digest
+
+    def digest_late(*arguments):
+        refused.clear()
+        with Database(path) as database, monkeypatch.context() as patch:
+            patch.setattr(page_places, "_digest", digest)
+            database.open("c").update(["id7"], [{"a": 1}])
+        return digest(*arguments)
+
+    monkeypatch.setattr(os, "access", lambda *given: not refused and access(*given))
+    monkeypatch.setattr(page_places, "_digest", digest_late)
+    with (
+        pytest.raises(StorageError, match="was changed while it was read.*Try again"),
+        Database(path, read_only=True) as database,
+    ):
+        database.open("c")
 
 
 @pytest.mark.parametrize("durability", ["normal", "off"])
