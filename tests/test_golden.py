@@ -49,6 +49,16 @@ def test_it_opens_answers_and_can_be_written(golden):
     assert len(kept) == (2 if number < KIND.version else 0), "one for each collection"
 
 
+def test_repair_names_a_collection_that_no_name_leads_to(golden):
+    _, path, expected = golden
+    with Database(path) as database:
+        folder = database._registry.folder_of("notes")
+        database._registry.remove("notes", folder)
+        assert database.verify().findings[0].kind == "derived"
+        database.repair()
+        assert len(database.open(f"found-{folder[:8]}")) == len(expected["records"])
+
+
 def test_it_can_be_restored(golden, tmp_path):
     """A backup of an older version is brought up to date on the way; it stays what it is."""
     number, path, expected = golden

@@ -235,9 +235,8 @@ def n_orphaned(folder: Path) -> int:
     if not path.exists():
         return 0
     with translated(path), closing(open_database(path, KIND, any_format=True)) as connection:
-        is_filled = connection.execute("SELECT count(*) FROM state").get
-        state = Snapshot(connection).state if is_filled else None
-    return 0 if state is None or state.dropped else state.n_live
+        n_records: int | None = connection.execute("SELECT n_live FROM state WHERE NOT dropped").get
+    return n_records or 0
 
 
 def _orphan(path: Path, finding: Finding) -> Finding:
