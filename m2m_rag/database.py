@@ -27,6 +27,7 @@ from m2m_rag.errors import (
 )
 from m2m_rag.inputs import as_count, as_path, as_seconds, check_name
 from m2m_rag.storage.folder import (
+    changing,
     is_database,
     make_database,
     make_folder,
@@ -211,7 +212,7 @@ class Database(Opening):
         """Remove a collection with everything in it; open handles of it raise from now on."""
         check_name(name)
         self._check_open()
-        with self._lock:
+        with self._lock, changing:
             parts = self._parts_of(name)
             folder = parts.store.folder
             key = name if folder is None else folder.name

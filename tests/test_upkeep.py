@@ -9,6 +9,7 @@ import pytest
 
 from m2m_rag import Database
 from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError
+from m2m_rag.storage.registry import Registry
 
 N, D = 3000, 16
 """More than two blocks of 64 KiB."""
@@ -205,6 +206,24 @@ def test_a_collection_that_no_name_leads_to_gets_one(path):
         ]
         assert database.verify().findings == []
         assert len(database.open(name)) == 3000
+
+
+def test_a_collection_that_is_being_dropped_gets_no_new_name(path, monkeypatch):
+    """Its name is gone before its catalog says so."""
+    remove = Registry.remove
+    with Database(path) as database:
+        other = threading.Thread(target=database.repair)
+
+        def remove_slowly(self, name, folder):
+            remove(self, name, folder)
+            other.start()
+            other.join(0.5)
+
+        monkeypatch.setattr(Registry, "remove", remove_slowly)
+        database.drop("c")
+        other.join()
+        assert database.list() == []
+        assert database.verify().findings == []
 
 
 def test_a_damaged_index_is_removed(path, monkeypatch):
