@@ -20,7 +20,9 @@ from pathlib import Path
 
 from m2m_rag.errors import M2MError, StorageError
 from m2m_rag.storage.files import os_errors, sync_folder
-from m2m_rag.storage.leftovers import in_database
+from m2m_rag.storage.leftovers import use_in_collection, use_in_database
+from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE
+from m2m_rag.storage.plain import COLLECTIONS_FOLDER, is_plain, walk
 
 _SUFFIX = r"\.[0-9a-f]{8}\.new"
 
@@ -58,7 +60,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 def remove_abandoned(path: Path) -> list[Path]:
     """Remove what processes that were killed have left of a folder for `path`; return it.
 
-    Only folders under our names that nobody holds and that hold nothing but names of a database.
+    Only folders under our names that nobody holds, that hold nothing but names of a database, and
+    that nobody has written to as one: a database that is in use may be called so.
     """
     pattern = re.compile(re.escape(path.name) + _SUFFIX)
     removed = []
@@ -88,9 +91,17 @@ def _make(path: Path) -> tuple[Path, int | None]:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        return "foreign" not in in_database(folder, ()).values()
+        return all(is_plain(found) and _is_written(name) for name, found in walk(folder))
     except M2MError:
         return False
+
+
+def _is_written(name: str) -> bool:
+    """Tell whether a backup or a restore writes something of that name, from its folder."""
+    parts = name.split("/", 2)
+    if parts[0] == COLLECTIONS_FOLDER and len(parts) > 2:
+        return use_in_collection(parts[2], 0, ()) != "foreign"
+    return name not in (LOCK_FILE, HOLDER_FILE) and use_in_database(name, ()) != "foreign"
 
 
 def _lock(folder: Path, *, waits: bool) -> int | None:

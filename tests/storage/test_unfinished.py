@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows locks n
 def path(tmp_path):
     with Database(tmp_path / "db") as database:
         database.create("c", 2).add([[1, 0]])
-    return tmp_path / "db"
+        database.backup(tmp_path / "backup")
+    return tmp_path / "backup"
 
 
 def names(folder):
@@ -39,6 +40,20 @@ def test_what_was_left_goes_with_the_next_backup(path, tmp_path):
     assert names(room) == ["b", "other.0123abcd.new"]
     Database.restore(room / "b", room / "other").close()
     assert names(room) == ["b", "other"]
+
+
+def test_a_folder_that_more_was_written_to_stays(path, tmp_path):
+    """A database that is in use; a backup with a file in a collection's folder."""
+    room = tmp_path / "room"
+    shutil.copytree(path, room / "b.0123abcd.new")
+    (catalog,) = (room / "b.0123abcd.new").rglob("catalog.sqlite")
+    catalog.with_name("letter.txt").write_text("somebody else's")
+    with Database(room / "b.00000000.new") as database:
+        collection = database.create("c", 2)
+        assert remove_abandoned(room / "b") == []
+        collection.add([[1, 0]], ids=["x"])
+        assert collection.ids() == ["x"]
+    assert names(room) == ["b.00000000.new", "b.0123abcd.new"]
 
 
 def test_only_folders_of_ours_go(path, tmp_path):
