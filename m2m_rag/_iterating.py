@@ -47,11 +47,16 @@ class Iteration(Closing, Iterator[Item], Generic[Item]):
     def close(self) -> None:
         """Finish early: give back what the iteration holds. Closing twice is fine."""
         with self._lock:
-            self._items.close()
+            self._close()
 
     def _end(self) -> None:
         with self._lock:
             self._is_ended = True
+            self._close()
+
+    def _close(self) -> None:
+        """Close the generator, unless a thread was in it that a forked child does not have."""
+        if inspect.getgeneratorstate(self._items) != inspect.GEN_RUNNING:
             self._items.close()
 
     def _read_ahead(self) -> None:

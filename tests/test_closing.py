@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import shutil
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from open_files import open_files
 
 from m2m_rag import Database, _indexing
+from m2m_rag._iterating import Iterations
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage import lock
 
@@ -185,3 +187,28 @@ def test_a_database_in_memory_closes_while_others_search():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_an_iteration_whose_thread_a_fork_left_behind_can_be_closed():
+    """The child finds the lock free and the generator running."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def items():
+        inside.set()
+        leave.wait(30)
+        yield 1
+
+    def read():
+        with suppress(RuntimeError):  # the lock that it holds is not the present one
+            next(iteration)
+
+    iterations = Iterations()
+    iteration = iterations.start(items(), lambda: None, holds_connection=False)
+    thread = threading.Thread(target=read)
+    thread.start()
+    inside.wait(30)
+    iteration._lock._renew()
+    iteration.close()
+    iterations.end()
+    leave.set()
+    thread.join()
