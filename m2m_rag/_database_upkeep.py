@@ -181,6 +181,7 @@ def _sweep(path: Path, registry: Registry) -> list[str]:
     done = []
     with changing:
         uses = leftovers.in_database(path, set(read_registry(path).values()))
+        files = {name: use for name, use in uses.items() if not (path / name).is_dir()}
         for name, use in uses.items():
             folder = path / name
             if use != "leftover" or not folder.is_dir():
@@ -194,6 +195,5 @@ def _sweep(path: Path, registry: Registry) -> list[str]:
                 done.append(f"removed {name}, which nothing led to")
             elif registry.add(found_name(folder.name), folder.name):
                 done.append(f"named {name}, which nothing led to, {found_name(folder.name)!r}")
-        files = {name: use for name, use in uses.items() if not (path / name).is_dir()}
         done += [f"removed {name}, which nothing led to" for name in leftovers.sweep(path, files)]
     return done

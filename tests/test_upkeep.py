@@ -9,6 +9,7 @@ import pytest
 
 from m2m_rag import Database
 from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError
+from m2m_rag.storage import verifying
 from m2m_rag.storage.registry import Registry
 
 N, D = 3000, 16
@@ -224,6 +225,28 @@ def test_a_collection_that_is_being_dropped_gets_no_new_name(path, monkeypatch):
         other.join()
         assert database.list() == []
         assert database.verify().findings == []
+
+
+def test_a_collection_that_is_dropped_meanwhile_is_not_called_damaged(path, monkeypatch):
+    verify = verifying.verify_collection
+    with Database(path) as database:
+
+        def verify_late(*given):
+            if database.list():
+                database.drop("c")
+            return verify(*given)
+
+        monkeypatch.setattr(verifying, "verify_collection", verify_late)
+        assert database.verify().findings == []
+
+
+def test_what_is_removed_is_told_once(path):
+    with Database(path) as database:
+        folder = database.path / "collections" / ("0" * 32)
+        folder.mkdir()
+        assert database.repair().done == [
+            f"removed collections/{folder.name}, which nothing led to"
+        ]
 
 
 def test_a_damaged_index_is_removed(path, monkeypatch):

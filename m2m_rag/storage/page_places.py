@@ -37,6 +37,7 @@ import numpy as np
 import xxhash
 
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.files import os_errors
 from m2m_rag.storage.frozen import is_current
 from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
 
@@ -121,8 +122,11 @@ def check_places(connection: apsw.Connection, path: Path, most_bytes: int | None
         A link, a device or a pipe stands in the note's place.
     """
     noted = _read(path.with_name(PLACES_FILE))
-    if noted is None or (most_bytes is not None and path.stat().st_size > most_bytes):
+    if noted is None:
         return
+    with os_errors(path):
+        if most_bytes is not None and path.stat().st_size > most_bytes:
+            return
     places = _present(connection, path, noted)
     if places is not None and places != noted and is_current(connection):
         raise CorruptError(

@@ -64,11 +64,17 @@ def is_plain(found: os.stat_result) -> bool:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield everything below `folder`, links not followed: path from it (by ``/``) and status."""
+    """Yield everything below `folder`, links not followed: path from it (by ``/``) and status.
+
+    What goes away meanwhile, as when a collection is dropped, is left out.
+    """
     pending = [folder]
     while pending:
         for item in sorted(_entries(pending.pop()), key=lambda item: item.name):
-            found = item.stat(follow_symlinks=False)
+            try:
+                found = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
             yield Path(item.path).relative_to(folder).as_posix(), found
             if stat.S_ISDIR(found.st_mode):
                 pending.append(Path(item.path))
@@ -78,5 +84,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise StorageError(f"{folder} cannot be listed ({error}).") from error

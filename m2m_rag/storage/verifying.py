@@ -43,13 +43,15 @@ def verify_database(path: Path, check_index: IndexCheck) -> VerifyReport:
     except M2MError as error:
         return VerifyReport({"collections": 0}, [Finding("truth", REGISTRY_FILE, str(error))])
     reports = [VerifyReport({"collections": len(names)}, _folder_findings(path, names))]
-    for folder_name in names.values():
+    for name, folder_name in names.items():
         place = f"{COLLECTIONS_FOLDER}/{folder_name}"
         try:
             folder = collection_folder(path, folder_name)
-            reports.append(verify_collection(folder, place, check_index))
+            report = verify_collection(folder, place, check_index)
         except M2MError as error:
-            reports.append(VerifyReport({}, [Finding("truth", place, str(error))]))
+            report = VerifyReport({}, [Finding("truth", place, str(error))])
+        if not report.lost or read_registry(path).get(name) == folder_name:
+            reports.append(report)  # else it was dropped meanwhile
     return merged(reports)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from m2m_rag.errors import CorruptError
+from m2m_rag.storage.files import os_errors
 
 
 def check_whole_pages(connection: apsw.Connection, path: Path) -> None:
@@ -25,7 +26,9 @@ def check_whole_pages(connection: apsw.Connection, path: Path) -> None:
         The file is cut off.
     """
     size = connection.pragma("page_size")
-    if path.stat().st_size % size:
+    with os_errors(path):
+        if not path.stat().st_size % size:
+            return
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         if path.stat().st_size % size:
             raise CorruptError(
