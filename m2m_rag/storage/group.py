@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import cast
 
 import apsw
 
@@ -35,28 +36,27 @@ class Member:
         self.is_admitted = False
         self._is_over = False
         self._error: BaseException | None = None
-        self._called = threading.Lock()
-        self._called.acquire()
-
-    def call(self) -> None:
-        """Wake it: its turn has come."""
-        self._called.release()
+        self.called = threading.Lock()
+        """Is released to wake it: when its turn has come, and by `end`."""
+        self.called.acquire()
 
     def end(self, error: BaseException | None) -> None:
         """Wake it: its group has ended, with an error or well."""
-        self._error, self._is_over = error, True
-        self._called.release()
+        if not self._is_over:
+            self._error, self._is_over = error, True
+        if self.called.locked():
+            self.called.release()
 
     def wait_for_turn(self) -> None:
-        """Wait for `call`."""
-        self._called.acquire()
+        """Wait until its turn has come."""
+        self.called.acquire()
 
     def wait_for_end(self) -> None:
         """Wait for `end`; raise its error, or an interrupt that came meanwhile."""
         interrupt: BaseException | None = None
         while not self._is_over:
             try:
-                self._called.acquire()
+                self.called.acquire()
             except BaseException as error:
                 interrupt = error
         failure = interrupt or self._error
@@ -69,12 +69,19 @@ class Group:
 
     def __init__(self, lend: Callable[[], AbstractContextManager[apsw.Connection]]) -> None:
         self.members: list[Member] = []
+        self.is_stored: bool | None = None
+        """What became of it, once that is known."""
         self._touched: set[Vectors] = set()
         self._is_saved = False
-        with ExitStack() as stack:
-            self._connection = stack.enter_context(lend())
-            self._run("BEGIN IMMEDIATE")
-            self._lent = stack.pop_all()
+        self._lend = lend
+        self._lent = ExitStack()
+        self._connection: apsw.Connection | None = None
+        self._began_s = time.monotonic()
+
+    def begin(self) -> None:
+        """Begin the transaction; `close` is to be called whatever comes of it."""
+        self._connection = self._lent.enter_context(self._lend())
+        self._run("BEGIN IMMEDIATE")
         self._began_s = time.monotonic()
 
     @property
@@ -85,7 +92,7 @@ class Group:
     @property
     def is_open(self) -> bool:
         """Whether SQLite's transaction is: some errors end it."""
-        return self._connection.in_transaction
+        return self._connection is not None and self._connection.in_transaction
 
     @contextmanager
     def body(self) -> Iterator[Transaction]:
@@ -93,7 +100,7 @@ class Group:
         if self.members:
             self._run("SAVEPOINT body")
             self._is_saved = True
-        transaction = Transaction(self._connection, self._touched)
+        transaction = Transaction(self._open(), self._touched)
         transaction.delete_expired()
         yield transaction
         transaction.write_state()
@@ -122,7 +129,7 @@ class Group:
 
     def has_committed(self) -> bool:
         """Tell after an interrupt of `commit` whether it came too late."""
-        if self._connection.in_transaction:
+        if self.is_open or self._connection is None:
             return False
         with suppress(apsw.Error):
             found = self._connection.execute("SELECT commit_no FROM state").get
@@ -133,12 +140,16 @@ class Group:
         """Undo everything that is not committed."""
         for vectors in self._touched:
             vectors.undo()
-        if self._connection.in_transaction:
+        if self.is_open:
             self._run("ROLLBACK")
 
     def close(self) -> None:
         """Give the connection back."""
         self._lent.close()
+        self._connection = None
 
     def _run(self, statement: str) -> None:
-        self._connection.execute(statement).fetchall()
+        self._open().execute(statement).fetchall()
+
+    def _open(self) -> apsw.Connection:
+        return cast(apsw.Connection, self._connection)

@@ -65,8 +65,8 @@ class ConnectionPool:
             finally:
                 with self._lock:
                     self._lent_to.remove(user)
-                    if connection is not None:
-                        self._idle.append(connection)
+                    if connection is not None and not connection.in_transaction:
+                        self._idle.append(connection)  # else an interrupt cut its end off
         finally:
             GATE.leave(user)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import random
 import shutil
@@ -27,6 +28,7 @@ from m2m_rag.storage.vectors import DiskVectors
 SEED = 77
 N_THREADS, N_STEPS = 16, 200 if LARGE else 25
 N_FAILING = 6
+N_INTERRUPTED = size(1000, 10_000)
 
 
 @pytest.fixture
@@ -388,3 +390,42 @@ def test_duplicates_within_a_group_are_seen(tmp_path, commits):
         assert results[0] == ["same"]
         assert {type(result) for result in results[1:]} == {DuplicateIdError}
         assert collection.count() == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files left open
+def test_interrupts_at_any_moment_hang_nothing(tmp_path, fault_table):
+    """One thread is interrupted at random microseconds, also within the queue's own steps."""
+
+    def interrupt(*_):
+        if is_armed[0]:
+            is_armed[0] = False
+            raise KeyboardInterrupt
+
+    rng, is_armed, done, n_interrupts = random.Random(SEED), [False], set(), 0
+    before = signal.signal(signal.SIGALRM, interrupt)
+    faulthandler.dump_traceback_later(120, exit=True)
+    try:
+        with Database(tmp_path / "db") as database:
+            collection = database.create("c", 4)
+            for number in range(N_INTERRUPTED):
+                try:
+                    is_armed[0] = True
+                    signal.setitimer(
+                        signal.ITIMER_REAL, 1e-6 + rng.choice((4e-3, 8e-4)) * rng.random()
+                    )
+                    collection.add(np.ones((1, 4)), ids=[str(number)])
+                    is_armed[0] = False
+                    done.add(str(number))
+                except KeyboardInterrupt:
+                    n_interrupts += 1
+                finally:
+                    is_armed[0] = False
+            assert done <= set(collection.ids()) <= {str(n) for n in range(N_INTERRUPTED)}
+            assert database.verify().is_sound
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert n_interrupts > N_INTERRUPTED // 10
+    fault_table.add("F4", "interrupts of a writer", n_interrupts, SEED, hung=0, lost=0)
