@@ -42,9 +42,9 @@ def check_format(
         )
     if stored < version and not any_format:
         raise OldFormatError(
-            f"{path} has format {stored}, the present one is {version}. Open the database "
-            "once for writing, Database(path) without read_only: that brings it up to date and "
-            "keeps a copy of the old file beside it."
+            f"{path} has format {stored}, the present one is {version}. Open the "
+            "collection once for writing, Database(path).open(name) without read_only: that brings "
+            "it up to date and keeps a copy of the old file beside it."
         )
 
 

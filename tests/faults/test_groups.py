@@ -279,6 +279,7 @@ class Interrupted:
     """The main thread writes and is interrupted; another thread's write is in the same queue."""
 
     def __init__(self, collection):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
         self.collection = collection
         self.inside, self.leave = threading.Event(), threading.Event()
 
