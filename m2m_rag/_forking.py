@@ -29,26 +29,21 @@ class ForkSafe(ABC):
         """In the child: forget the threads that are gone."""
 
 
-class ForkSafeLock(ForkSafe):
-    """A re-entrant lock, used by ``with``, that a forked child finds free."""
+class ForkSafeLock(type(threading.RLock())):  # type: ignore[misc]
+    """A re-entrant lock, used by ``with``, that a forked child finds free.
+
+    Entered and left in C: a Python method could be interrupted when it has the lock and ``with``
+    does not know yet, and other threads would wait for ever.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        """Wait for the lock and take it."""
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        """Give it back."""
-        self._lock.release()
+        _renewed.add(self)
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()
+        self._at_fork_reinit()
 
 
-_renewed: weakref.WeakSet[ForkSafe] = weakref.WeakSet()
+_renewed: weakref.WeakSet[ForkSafe | ForkSafeLock] = weakref.WeakSet()
 
 
 def _renew_all() -> None:
