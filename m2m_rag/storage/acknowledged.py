@@ -22,22 +22,18 @@ offset       bytes   content (little-endian)
 from __future__ import annotations
 
 import logging
-import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
-import xxhash
 
 from m2m_rag.errors import CorruptError
-from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
+from m2m_rag.storage.noting import read_note, write_note
 
 COMMIT_FILE = "catalog.commit"
 _MAGIC = b"M2MCMT\r\n"
 _NOTE = struct.Struct("<8s16sQ")
-_CHECKSUM = struct.Struct("<Q")
-_FLAGS = os.O_RDWR | os.O_CREAT | OPEN_FLAGS
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +55,7 @@ class Acknowledged:
         """Note a commit that is on disk. That this fails takes nothing from the commit."""
         note = _NOTE.pack(_MAGIC, collection, commit_no)
         try:
-            descriptor = os.open(self._path, _FLAGS, 0o600)
-            try:
-                os.write(descriptor, note + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(note)))
-            finally:
-                os.close(descriptor)
+            write_note(self._path, note)
         except OSError as error:
             _log.warning("%s was not written, so it notices less: %s", self._path, error)
 
@@ -75,14 +67,8 @@ class Acknowledged:
         FormatError
             A link, a device or a pipe stands in its place.
         """
-        refuse_link(self._path)
-        try:
-            with open(self._path, "rb") as stream:
-                data = stream.read(_NOTE.size + _CHECKSUM.size + 1)
-        except OSError:
-            return None
-        note, checksum = data[: _NOTE.size], data[_NOTE.size :]
-        if checksum != _CHECKSUM.pack(xxhash.xxh3_64_intdigest(note)):
+        note = read_note(self._path, _NOTE.size)
+        if note is None:
             return None
         magic, collection, commit_no = _NOTE.unpack(note)
         return Noted(collection, commit_no) if magic == _MAGIC else None

@@ -39,15 +39,13 @@ import xxhash
 from m2m_rag.errors import CorruptError
 from m2m_rag.storage.files import os_errors
 from m2m_rag.storage.frozen import is_current
-from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
+from m2m_rag.storage.noting import read_note, write_note
 
 PLACES_FILE = "catalog.pages"
 MOST_BYTES = 256 << 20
 """Opening compares catalogs up to this size."""
 _MAGIC = b"M2MPLC\r\n"
 _NOTE = struct.Struct("<8s16sQQQ")
-_CHECKSUM = struct.Struct("<Q")
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS
 _STEP_BYTES = 1 << 20
 _PLAIN_VFS = "win32" if os.name == "nt" else "unix"
 """The one below the checksums, which would take what is read at once for one page."""
@@ -85,12 +83,7 @@ def note_places(connection: apsw.Connection, path: Path) -> None:
     note = _NOTE.pack(_MAGIC, *places)
     file = path.with_name(PLACES_FILE)
     try:
-        refuse_link(file)
-        descriptor = os.open(file, _FLAGS, 0o600)
-        try:
-            os.write(descriptor, note + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(note)))
-        finally:
-            os.close(descriptor)
+        write_note(file, note)
     except OSError as error:
         _log.warning("%s was not written, so exchanged pages may go unnoticed: %s", file, error)
 
@@ -191,14 +184,8 @@ def _digest(path: Path, page_bytes: int) -> tuple[int, int]:
 
 
 def _read(file: Path) -> _Places | None:
-    refuse_link(file)
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(_NOTE.size + _CHECKSUM.size + 1)
-    except OSError:
-        return None
-    note, checksum = data[: _NOTE.size], data[_NOTE.size :]
-    if checksum != _CHECKSUM.pack(xxhash.xxh3_64_intdigest(note)):
+    note = read_note(file, _NOTE.size)
+    if note is None:
         return None
     magic, collection, commit_no, first_page, pages = _NOTE.unpack(note)
     return _Places(collection, commit_no, first_page, pages) if magic == _MAGIC else None
