@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def zygote():
 @pytest.fixture
 def quick(tmp_path):
     """A folder in memory, where the system has one."""
-    folder = Path("/dev/shm", f"m2m-{tmp_path.name}")
+    folder = Path("/dev/shm", f"m2m-{os.getpid()}-{tmp_path.name}")
     if not folder.parent.is_dir():
         folder = tmp_path
     folder.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -53,7 +54,7 @@ def databases(compiling, tmp_path_factory):
 @pytest.fixture
 def work(tmp_path):
     memory = Path("/dev/shm")
-    folder = (memory if memory.is_dir() else tmp_path) / f"m2m-{tmp_path.name}"
+    folder = (memory if memory.is_dir() else tmp_path) / f"m2m-{os.getpid()}-{tmp_path.name}"
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
