@@ -193,7 +193,11 @@ def _sweep(path: Path, registry: Registry) -> list[str]:
             if not n_records:
                 remove_collection(folder)
                 done.append(f"removed {name}, which nothing led to")
-            elif registry.add(found_name(folder.name), folder.name):
-                done.append(f"named {name}, which nothing led to, {found_name(folder.name)!r}")
+                continue
+            found = found_name(folder.name)
+            if registry.add(found, folder.name):
+                done.append(f"named {name}, which nothing led to, {found!r}")
+            else:
+                done.append(f"{name}: left without a name, for another collection is {found!r}")
         done += [f"removed {name}, which nothing led to" for name in leftovers.sweep(path, files)]
     return done

@@ -209,6 +209,22 @@ def test_a_collection_that_no_name_leads_to_gets_one(path):
         assert len(database.open(name)) == 3000
 
 
+def test_a_collection_whose_new_name_is_taken_stays_as_it_is_and_is_told_of(path):
+    with Database(path) as database:
+        folder = database._registry.folder_of("c")
+        database._registry.remove("c", folder)
+        name = f"found-{folder[:8]}"
+        database.create(name)
+        report = database.repair()
+        assert report.done == [
+            f"collections/{folder}: left without a name, for another collection is {name!r}"
+        ]
+        assert "3000 records" in report.left[0].problem
+        database.drop(name)
+        database.repair()
+        assert len(database.open(name)) == 3000
+
+
 def test_a_collection_that_is_being_dropped_gets_no_new_name(path, monkeypatch):
     """Its name is gone before its catalog says so."""
     remove = Registry.remove
