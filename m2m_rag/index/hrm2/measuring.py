@@ -22,6 +22,8 @@ from m2m_rag.index.hrm2.calibration import EPSILONS, Curve, Point, cost_of, prom
 from m2m_rag.index.hrm2.reading import take
 
 QUERIES = 384
+EXACT_ROWS = 1 << 14
+"""Rows that are compared with all queries at a time: 25 MB of products."""
 KS = ((10, 384), (100, 64))
 """Results wanted, and how many queries are asked for as many."""
 ENOUGH, LEAST_GAIN, LEAST_GROWTH = 0.9985, 0.001, 1.1
@@ -221,9 +223,9 @@ def exact(
     """Return the exact best k allowed rows of each query, best first, as a matrix."""
     rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
     for first, vectors in segments:
-        for start in range(0, min(len(vectors), n_indexed - first), 1 << 16):
+        for start in range(0, min(len(vectors), n_indexed - first), EXACT_ROWS):
             check()
-            part = vectors[start : min(start + (1 << 16), n_indexed - first)]
+            part = vectors[start : min(start + EXACT_ROWS, n_indexed - first)]
             mask = allowed[first + start : first + start + len(part)]
             found, values = backend.top_k(
                 queries, part, backend.squared_norms(part), k, metric, mask
