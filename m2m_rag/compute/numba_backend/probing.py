@@ -33,6 +33,7 @@ from m2m_rag.compute.numba_backend.intrinsics import (
     as_addresses,
     as_float32s,
     as_int32s,
+    lowest_bit,
     prefetch,
     scan_block,
 )
@@ -87,13 +88,12 @@ def _sweep_codes(
             block + np.uint64(b * block_bytes), planes, n_words, step, _NOTHING, along, base,
             values[0], estimates_at,
         )  # fmt: skip
-        lane = 0
         while mask:
+            lane = lowest_bit(mask)
+            mask &= mask - 1
             row = np.int64(of_lane[LANES * b + lane])
-            if mask & 1 and estimates[lane] > values[0] and is_wanted(row, n_rows, allowed):
+            if estimates[lane] > values[0] and is_wanted(row, n_rows, allowed):
                 push(values, rows, estimates[lane], row)
-            mask >>= 1
-            lane += 1
 
 
 @kernel(inlined=True)
@@ -131,10 +131,11 @@ def _collect(
             here, planes, n_words, step, reach, along, base, room.values[0] - slack,
             estimates_at,
         )  # fmt: skip
-        lane = 0
         while mask:
+            lane = lowest_bit(mask)
+            mask &= mask - 1
             row = np.int64(of_lane[LANES * b + lane])
-            if mask & 1 and is_wanted(row, n_rows, allowed):
+            if is_wanted(row, n_rows, allowed):
                 if n_pool == room.rows.shape[0]:
                     read_pool(
                         n_pool, least, slack, query, norm2, fields, segments, room, rows, work
@@ -145,8 +146,6 @@ def _collect(
                 room.most[n_pool] = estimates[lane] + scale * reach
                 room.rows[n_pool] = row
                 n_pool += 1
-            mask >>= 1
-            lane += 1
     return n_pool
 
 
