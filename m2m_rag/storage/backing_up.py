@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,7 +40,7 @@ from m2m_rag.storage.registry import REGISTRY_FILE
 from m2m_rag.storage.reports import VerifyReport
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
-from m2m_rag.storage.sqlite import LOG_SUFFIXES, copy_database, open_database, translated
+from m2m_rag.storage.sqlite import LOG_SUFFIXES, copy_database, opened
 from m2m_rag.storage.unfinished import new_folder
 from m2m_rag.storage.vectors import Layout, check_files
 from m2m_rag.storage.vectors.format import HEADER_BYTES
@@ -65,7 +64,7 @@ def back_up(source: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     if os.path.realpath(path).startswith(os.path.realpath(source) + os.sep):
         raise StorageError(f"{path} lies inside the database. Choose a folder beside it.")
     with new_folder(path) as folder:
-        with _opened(source / REGISTRY_FILE, REGISTRY_KIND) as registry:
+        with opened(source / REGISTRY_FILE, REGISTRY_KIND) as registry:
             copy_database(registry, folder / REGISTRY_FILE)
         for name, folder_name in read_registry(folder).items():
             try:
@@ -85,9 +84,9 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     StorageError
         The path exists.
     FormatError
-        The backup is no database, or holds links, devices or names that are not ours.
+        The backup is no database, or holds links or devices.
     CorruptError
-        The backup is damaged; nothing was restored.
+        The backup is damaged, or its registry holds names that are not ours; nothing was restored.
     """
     if not is_database(backup):
         raise FormatError(f"{backup} is not a database of m2m_rag, so it is no backup of one.")
@@ -101,7 +100,7 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
             _copy_database_file(origin / CATALOG_FILE, target / CATALOG_FILE)
             _bring_index(origin, target, _copy)
             migrate(target / CATALOG_FILE, KIND, CATALOG_STEPS)
-            with _opened(target / CATALOG_FILE, KIND) as catalog:
+            with opened(target / CATALOG_FILE, KIND) as catalog:
                 _bring_vectors(Snapshot(catalog), origin, target, _copy)
         return _finish(folder, check_index)
 
@@ -111,7 +110,7 @@ def _back_up_collection(source: Path, name: str, folder: Path) -> None:
     target = _make_collection(folder, name)
     # The index first: one that is newer than the catalog might lack records that it holds.
     _bring_index(origin, target, _link)
-    with _opened(origin / CATALOG_FILE, KIND) as catalog:
+    with opened(origin / CATALOG_FILE, KIND) as catalog:
         catalog.execute("BEGIN").fetchall()
         snapshot = Snapshot(catalog)
         if snapshot.state.dropped:
@@ -199,7 +198,7 @@ def _make_collection(folder: Path, name: str) -> Path:
 
 def _forget(folder: Path, name: str) -> None:
     """Take a collection out of a backup that is being made."""
-    with _opened(folder / REGISTRY_FILE, REGISTRY_KIND) as registry:
+    with opened(folder / REGISTRY_FILE, REGISTRY_KIND) as registry:
         found: Any = registry.execute("SELECT folder FROM collections WHERE name = ?", (name,)).get
         registry.execute("DELETE FROM collections WHERE name = ?", (name,)).fetchall()
     shutil.rmtree(collection_folder(folder, str(found)), ignore_errors=True)
@@ -231,9 +230,3 @@ def _empty_logs(folder: Path) -> None:
     for name in read_registry(folder).values():
         catalog = folder / COLLECTIONS_FOLDER / name / CATALOG_FILE
         checkpoint(catalog, KIND, apsw.SQLITE_CHECKPOINT_TRUNCATE, 0.0)
-
-
-@contextmanager
-def _opened(path: Path, kind: Any) -> Iterator[apsw.Connection]:
-    with translated(path), closing(open_database(path, kind)) as connection:
-        yield connection

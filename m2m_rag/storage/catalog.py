@@ -24,6 +24,7 @@ from m2m_rag.storage.sqlite import (
     SqlFunctions,
     create_database,
     open_database,
+    sync_log,
     translated,
 )
 from m2m_rag.storage.transaction import Transaction
@@ -118,23 +119,29 @@ class Catalog:
     def sync(self) -> None:
         """Put on disk what durability ``"normal"`` has committed, before anything derived is.
 
-        SQLite syncs its log before it moves commits from there into the file.
+        SQLite syncs its log before it moves commits from there into the file, but it moves none
+        while somebody reads older ones.
         """
         if self._durability == "normal" and self._path is not None:
-            with translated(self._path), self._pool.connection() as connection:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            sync_log(self._path)
 
     def close(self) -> None:
         """Close all connections; the last to close leaves a file without a log."""
-        is_to_be_noted = self._has_written and self._durability == "full"
-        self._has_written = False
-        if is_to_be_noted and self._path is not None:
-            try:
-                with translated(self._path), self._pool.connection() as connection:
-                    note_places(connection, self._path)
-            except StorageError as error:
-                _log.warning("%s: its pages' places were not noted: %s", self._path, error)
-        self._pool.close()
+        has_written, self._has_written = self._has_written, False
+        try:
+            if has_written:
+                self.sync()
+            if has_written and self._durability == "full" and self._path is not None:
+                self._note_places(self._path)
+        finally:
+            self._pool.close()
+
+    def _note_places(self, path: Path) -> None:
+        try:
+            with translated(path), self._pool.connection() as connection:
+                note_places(connection, path)
+        except StorageError as error:
+            _log.warning("%s: its pages' places were not noted: %s", path, error)
 
     def _note(self, last: Transaction) -> None:
         if self._path is None or self._acknowledged is None:

@@ -10,7 +10,6 @@ flush, compaction or repair sweeps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +21,7 @@ from m2m_rag.storage import leftovers
 from m2m_rag.storage.plain import VECTORS_FOLDER, walk
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
-from m2m_rag.storage.sqlite import DatabaseKind, open_database, translated
+from m2m_rag.storage.sqlite import DatabaseKind, opened
 from m2m_rag.storage.store import CollectionStore
 from m2m_rag.storage.transaction import Transaction
 from m2m_rag.storage.vectors import Block, DiskVectors, Layout, MemoryVectors, VectorFile, Vectors
@@ -49,7 +48,8 @@ def rewrite(store: CollectionStore, transaction: Transaction) -> int:
         vectors = MemoryVectors(state.dimension)
     else:
         folder = store.folder / VECTORS_FOLDER
-        vectors = DiskVectors(folder, state.dimension, state.collection, generation)
+        syncs = store.durability != "off"
+        vectors = DiskVectors(folder, state.dimension, state.collection, generation, syncs=syncs)
     transaction.touched.add(vectors)
     files, blocks = _moved(rows, state.dimension, vectors, lambda r: store.vectors(transaction, r))
     transaction.renumber(rows, generation, files, blocks)
@@ -93,7 +93,7 @@ def settle(folder: Path, patience_s: float, *, with_old_formats: bool = False) -
     path = folder / CATALOG_FILE
     if not checkpoint(path, KIND, apsw.SQLITE_CHECKPOINT_FULL, patience_s):
         return False
-    with translated(path), closing(open_database(path, KIND)) as connection:
+    with opened(path, KIND) as connection:
         connection.execute("BEGIN IMMEDIATE").fetchall()  # nobody appends to a new file now
         snapshot = Snapshot(connection)
         names = {file.name for file in snapshot.layout().files}
@@ -108,7 +108,7 @@ def settle(folder: Path, patience_s: float, *, with_old_formats: bool = False) -
 def shrink(folder: Path) -> None:
     """Write the catalog anew without unused pages, in which traces of what is gone might be."""
     path = folder / CATALOG_FILE
-    with translated(path), closing(open_database(path, KIND)) as connection:
+    with opened(path, KIND) as connection:
         connection.execute("VACUUM").fetchall()
 
 
@@ -125,7 +125,7 @@ def checkpoint(path: Path, kind: DatabaseKind, mode: int, patience_s: float) -> 
     patience_s
         How long to wait for them.
     """
-    with translated(path), closing(open_database(path, kind)) as connection:
+    with opened(path, kind) as connection:
         connection.set_busy_timeout(int(1000 * patience_s))
         try:
             connection.wal_checkpoint(mode=mode)

@@ -220,10 +220,12 @@ class Writers(ForkSafe):
             if isinstance(failure, SyncError):
                 self._failure = failure
             with translated(self._path):
-                if failure is not None:
-                    self.when_undone()
-                    group.undo()
-                group.close()
+                try:
+                    if failure is not None:
+                        self.when_undone()
+                        group.undo()
+                finally:
+                    group.close()  # a connection that is in a transaction is not lent again
         finally:
             self._group = None
             for member in group.members:

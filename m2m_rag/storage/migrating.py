@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -25,7 +24,7 @@ from m2m_rag.errors import CorruptError
 from m2m_rag.storage.admitting import check_contents
 from m2m_rag.storage.files import sync_file, sync_folder
 from m2m_rag.storage.plain import refuse_link
-from m2m_rag.storage.sqlite import DatabaseKind, copy_database, open_database, translated
+from m2m_rag.storage.sqlite import DatabaseKind, copy_database, opened
 
 Step: TypeAlias = Callable[[apsw.Connection], None]
 
@@ -83,7 +82,7 @@ def migrate(path: Path, kind: DatabaseKind, steps: Mapping[int, Step]) -> int:
 
 
 def _migrate(path: Path, kind: DatabaseKind, steps: Mapping[int, Step], old: int) -> None:
-    with translated(path), closing(open_database(path, kind, any_format=True)) as connection:
+    with opened(path, kind, any_format=True) as connection:
         keep_copy(connection, path.with_name(f"{path.name}.v{old}"))
         connection.execute("BEGIN IMMEDIATE").fetchall()
         try:
@@ -112,7 +111,7 @@ def keep_copy(connection: apsw.Connection, path: Path) -> None:
 
 def _stored_format(path: Path, kind: DatabaseKind) -> int:
     """Return the format of a file, which is at most the present one."""
-    with translated(path), closing(open_database(path, kind, any_format=True)) as connection:
+    with opened(path, kind, any_format=True) as connection:
         found = connection.pragma("user_version")
     return int(str(found))
 

@@ -65,8 +65,8 @@ class ConnectionPool:
             finally:
                 with self._lock:
                     self._lent_to.remove(user)
-                    if connection is not None and not connection.in_transaction:
-                        self._idle.append(connection)  # else an interrupt cut its end off
+                    if connection is not None:
+                        self._take_back(connection)
         finally:
             GATE.leave(user)
 
@@ -102,6 +102,13 @@ class ConnectionPool:
                     return connection
                 connection.close()
             return None
+
+    def _take_back(self, connection: apsw.Connection) -> None:
+        """Keep a connection for the next user, unless a transaction was not ended on it."""
+        if connection.in_transaction:
+            connection.close()  # which ends it; to drop it is not enough where a traceback holds it
+        else:
+            self._idle.append(connection)
 
     def _is_lent_to_others(self) -> bool:
         with self._lock:

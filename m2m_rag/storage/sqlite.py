@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from m2m_rag.errors import (
     SyncError,
 )
 from m2m_rag.storage.admitting import CHECKSUM_BYTES, check_contents, check_format
-from m2m_rag.storage.files import private_file, sync_file, sync_folder
+from m2m_rag.storage.files import os_errors, private_file, sync_file, sync_folder
 from m2m_rag.storage.fork_gate import GATE
 from m2m_rag.storage.frozen import connect
 from m2m_rag.storage.plain import refuse_link
@@ -134,6 +134,29 @@ def open_database(
             connection.close()
             raise
     return connection
+
+
+def sync_log(path: Path) -> None:
+    """Put on disk what a database's log holds; SQLite keeps no lock on that file."""
+    with os_errors(path), suppress(FileNotFoundError):  # then all of it is in the file
+        sync_file(path.with_name(path.name + "-wal"))
+        sync_folder(path.parent)
+
+
+@contextmanager
+def opened(
+    path: Path, kind: DatabaseKind, *, any_format: bool = False
+) -> Iterator[apsw.Connection]:
+    """Lend a connection of its own to a database file; a fork waits for its end.
+
+    Parameters and errors are those of `open_database`.
+    """
+    with (
+        translated(path),
+        GATE,
+        closing(open_database(path, kind, any_format=any_format)) as connection,
+    ):
+        yield connection
 
 
 @contextmanager

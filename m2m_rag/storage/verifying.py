@@ -8,7 +8,6 @@ read is held against its checksum (`m2m_rag.storage.sqlite`). Nothing is changed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +25,7 @@ from m2m_rag.storage.registry import REGISTRY_FILE
 from m2m_rag.storage.reports import Finding, VerifyReport, merged
 from m2m_rag.storage.schema import CATALOG_FILE, KIND
 from m2m_rag.storage.snapshot import Snapshot
-from m2m_rag.storage.sqlite import open_database, translated
+from m2m_rag.storage.sqlite import opened
 from m2m_rag.storage.vectors import Layout, check_files
 from m2m_rag.storage.vectors.verifying import damaged_rows
 
@@ -58,15 +57,11 @@ def verify_database(path: Path, check_index: IndexCheck) -> VerifyReport:
 def read_registry(path: Path) -> dict[str, str]:
     """Return the folder of each collection by its name, the whole registry checked."""
     file = path / REGISTRY_FILE
-    with translated(file):
-        connection = open_database(file, REGISTRY_KIND)
-        try:
-            problems = list(_check_pages(connection))
-            if problems:
-                raise apsw.CorruptError(problems[0])
-            rows: Any = connection.execute("SELECT name, folder FROM collections").fetchall()
-        finally:
-            connection.close()
+    with opened(file, REGISTRY_KIND) as connection:
+        problems = list(_check_pages(connection))
+        if problems:
+            raise apsw.CorruptError(problems[0])
+        rows: Any = connection.execute("SELECT name, folder FROM collections").fetchall()
     return dict(sorted(rows))
 
 
@@ -84,11 +79,7 @@ def verify_collection(folder: Path, place: str, check_index: IndexCheck) -> Veri
     """
     catalog_place = f"{place}/{CATALOG_FILE}"
     try:
-        connection = open_database(folder / CATALOG_FILE, KIND)
-    except M2MError as error:
-        return VerifyReport({}, [Finding("truth", catalog_place, str(error))])
-    try:
-        with translated(folder / CATALOG_FILE):
+        with opened(folder / CATALOG_FILE, KIND) as connection:
             check_places(connection, folder / CATALOG_FILE)
             connection.execute("BEGIN").fetchall()
             reports = [verify_catalog(connection, catalog_place)]
@@ -98,8 +89,6 @@ def verify_collection(folder: Path, place: str, check_index: IndexCheck) -> Veri
                 reports.append(_verify_files(folder, place, snapshot, check_index))
     except M2MError as error:
         reports = [VerifyReport({}, [Finding("truth", catalog_place, str(error))])]
-    finally:
-        connection.close()
     return merged(reports)
 
 
@@ -236,7 +225,7 @@ def n_orphaned(folder: Path) -> int:
     path = folder / CATALOG_FILE
     if not path.exists():
         return 0
-    with translated(path), closing(open_database(path, KIND, any_format=True)) as connection:
+    with opened(path, KIND, any_format=True) as connection:
         n_records: int | None = connection.execute("SELECT n_live FROM state WHERE NOT dropped").get
     return n_records or 0
 

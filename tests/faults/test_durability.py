@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
@@ -11,6 +10,8 @@ import pytest
 
 from m2m_rag import Database, _indexing
 from m2m_rag.errors import InvalidInputError
+from m2m_rag.storage import catalog
+from m2m_rag.storage.vectors import appending
 
 N = 20
 N_THREADS, N_EACH = 16, 50
@@ -87,15 +88,80 @@ def test_it_is_shown_and_checked(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_an_index_is_saved_only_of_what_is_on_disk(tmp_path, monkeypatch):
-    """With "normal", the log is synced and moved into the file before a snapshot is written."""
+@pytest.mark.parametrize(
+    ("durability", "happened"), [("normal", ["synced", "saved"]), ("full", ["saved"])]
+)
+def test_an_index_is_saved_only_of_what_is_on_disk(tmp_path, monkeypatch, durability, happened):
+    """With "full" it is on disk already."""
     monkeypatch.setattr(_indexing, "INDEX_FROM", 100)
-    path, copy = tmp_path / "db", tmp_path / "copy"
-    with Database(path, durability="normal") as database:
+    events = []
+
+    def noted(module, name, event):
+        real = getattr(module, name)
+
+        def call(*arguments):
+            found = real(*arguments)
+            events.append(event)
+            return found
+
+        monkeypatch.setattr(module, name, call)
+
+    noted(catalog, "sync_log", "synced")
+    noted(_indexing.snapshots, "save", "saved")
+    with Database(tmp_path / "db", durability=durability) as database:
         collection = database.create("c")
         collection.add(np.random.default_rng(0).normal(size=(200, 4)))
         assert collection.wait_for_index()
-        assert list(path.rglob("*.hrm2"))
-        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*-wal", "*-shm", "LOCK*"))
-    with Database(copy) as database:
-        assert database.open("c").count() == 200
+        assert events == happened
+
+
+READ_BESIDE = """
+import sys
+from m2m_rag import Database
+
+def mark(path):
+    try:
+        open(path)
+    except FileNotFoundError:
+        pass
+
+with Database(sys.argv[1], durability="normal") as database:
+    collection = database.create("c", 8)
+    collection.add([[0.5] * 8] * 3, ids=["a", "b", "c"])
+    collection.delete(["c"])
+    collection.flush()
+    with Database(sys.argv[1], read_only=True) as reading:
+        unfinished = iter(reading.open("c"))
+        next(unfinished)
+        collection.add([[0.5] * 8], ids=["d"])
+        mark("/begin")
+        if sys.argv[2] == "close":
+            database.close()
+        else:
+            getattr(collection, sys.argv[2])()
+        mark("/end")
+"""
+
+
+@pytest.mark.parametrize("how", ["flush", "compact", "close"])
+def test_normal_is_on_disk_after(how, tmp_path):
+    """Also when a reader of an older commit keeps SQLite from emptying its log."""
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-y", "-o", str(log), "-e", "trace=fsync,fdatasync,openat"]
+    child = [sys.executable, "-c", READ_BESIDE, str(tmp_path / "db"), how]
+    subprocess.run([*command, *child], check=True)
+    text = log.read_text()
+    between = text[text.index('"/begin"') : text.index('"/end"')]
+    assert any("sync(" in line and "-wal>" in line for line in between.splitlines())
+
+
+def test_off_syncs_no_vectors_after_a_compaction_either(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(appending, "sync_data", synced.append)
+    with Database(tmp_path / "db", durability="off") as database:
+        collection = database.create("c", 8)
+        for _ in range(2):
+            collection.add([[0.5] * 8] * 3)
+            collection.delete([collection.ids()[0]])
+            collection.compact()
+    assert synced == []

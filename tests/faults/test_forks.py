@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,26 @@ def test_no_fork_hangs_while_threads_are_inside_sqlite(tmp_path, fault_table, wh
         print(f"{where}: {said}, longest fork and child {waited_s:.2f} s")
         assert set(said) == {"ok"}
     fault_table.add("F9", f"forks under load, {where}", n_forks, None, hung=0, wrong=0)
+
+
+@needs_fork
+def test_no_fork_hangs_beside_upkeep(tmp_path):
+    """Verifying, backing up and compacting use connections of their own."""
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+        collection.add(np.ones((500, 8)), texts=["text"] * 500)
+
+        def back_up():
+            database.backup(tmp_path / "backup")
+            shutil.rmtree(tmp_path / "backup")
+
+        def child():
+            assert collection.count() == 500
+            assert database.list() == ["c"]
+
+        with Busy(database.verify, back_up, collection.compact, database.flush):
+            for _ in range(N_FORKS):
+                assert forked(child) == "ok"
 
 
 @needs_fork

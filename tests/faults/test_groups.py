@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import shutil
@@ -405,3 +406,27 @@ def test_interrupts_at_any_moment_hang_nothing(tmp_path, fault_table):
     n_interrupts = int(done.stdout)
     assert n_interrupts > N_INTERRUPTED // 10
     fault_table.add("F4", "interrupts of a writer", n_interrupts, SEED, hung=0, lost=0)
+
+
+def test_a_group_that_cannot_be_undone_does_not_keep_its_transaction(tmp_path, monkeypatch):
+    def fails(self):
+        raise StorageError("the disk is full")
+
+    def fails_worse(self):
+        raise OSError(errno.EIO, "input/output error")
+
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+        gc.disable()
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(group.Group, "commit", fails)
+                patch.setattr(group.Group, "undo", fails_worse)
+                with pytest.raises((StorageError, OSError)):
+                    add(collection, "a")()
+            began = time.perf_counter()
+            add(collection, "b")()
+            assert time.perf_counter() - began < 5
+        finally:
+            gc.enable()
+        assert collection.ids() == ["b"]
