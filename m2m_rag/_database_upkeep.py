@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import apsw
 
 from m2m_rag._closing import Closing
+from m2m_rag._underway import Underway, waited_for
 from m2m_rag._upkeep import PATIENCE_S, check_index
 from m2m_rag.errors import InvalidInputError, M2MError, OldFormatError
 from m2m_rag.inputs import as_path
@@ -40,6 +41,7 @@ class DatabaseUpkeep(Closing):
         _path: Path | None
         _read_only: bool
         _registry: Registry
+        _underway: Underway
 
         def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None: ...
         def open(self, name: str) -> Collection: ...
@@ -47,6 +49,7 @@ class DatabaseUpkeep(Closing):
         def _begin_write(self) -> None: ...
         def _check_open(self) -> None: ...
 
+    @waited_for
     def verify(self) -> VerifyReport:
         """Read everything that is stored and hold it against its checksums and counts.
 
@@ -57,6 +60,7 @@ class DatabaseUpkeep(Closing):
             return merged([self.open(name).verify() for name in self.list()])
         return verify_database(self._path, check_index)
 
+    @waited_for
     def repair(self, *, drop_damaged: bool = False) -> RepairReport:
         """Repair every collection, and remove what an interrupted create or drop has left.
 
@@ -84,6 +88,7 @@ class DatabaseUpkeep(Closing):
             done += _sweep(self._path, self._registry)
         return RepairReport(done, dropped, self.verify().findings)
 
+    @waited_for
     def backup(self, path: str | os.PathLike[str]) -> VerifyReport:
         """Write a verified backup to a new folder, beside readers and writers.
 
@@ -119,8 +124,8 @@ class DatabaseUpkeep(Closing):
         Parameters
         ----------
         backup
-            The backup's folder, which nobody writes to. Links, devices and foreign names in it are
-            refused, so it may come from anyone.
+            The backup's folder, which nobody writes to. Links and devices in it are refused and
+            other files left out, so it may come from anyone.
         path
             A folder that does not exist yet. To replace a database, close it and move it away
             first: nothing is ever overwritten.
@@ -136,11 +141,13 @@ class DatabaseUpkeep(Closing):
         backing_up.restore(as_path(backup), target, check_index)
         return cls(target)
 
+    @waited_for
     def compact(self, *, erase: bool = False) -> dict[str, CompactReport]:
         """Compact every collection (see `Collection.compact`); return the reports by name."""
         self._check_open()
         return {name: self.open(name).compact(erase=erase) for name in self.list()}
 
+    @waited_for
     def flush(self) -> None:
         """Bring everything to its final place on disk (see `Collection.flush`)."""
         self._check_open()

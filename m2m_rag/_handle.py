@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -10,10 +11,13 @@ import numpy as np
 
 from m2m_rag._closing import Closing
 from m2m_rag._types import Metric, RowArray
+from m2m_rag._underway import Underway
 from m2m_rag.errors import ClosedError, CollectionNotFoundError, StorageError
 from m2m_rag.filters import Filter
 from m2m_rag.storage.snapshot import Snapshot
 from m2m_rag.storage.transaction import Transaction
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from m2m_rag._parts import Parts
@@ -73,6 +77,10 @@ class Handle(Closing):
         """Show name and place, without touching the disk."""
         return f"<Collection {self._name!r} of {self._database!r}>"
 
+    @property
+    def _underway(self) -> Underway:
+        return self._database._underway
+
     @contextmanager
     def _snapshot(self) -> Iterator[Snapshot]:
         self._check_open()
@@ -90,7 +98,10 @@ class Handle(Closing):
         ):
             self._check_present(transaction)
             yield transaction
-        self._parts.consider_index(transaction.state.n_live, transaction.state.n_rows)
+        try:
+            self._parts.consider_index(transaction.state.n_live, transaction.state.n_rows)
+        except Exception as error:
+            _log.warning("%r is stored, but its index is not tended: %s", self._name, error)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

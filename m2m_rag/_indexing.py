@@ -138,8 +138,13 @@ class Indexer:
             with self._lock:
                 is_idle = self._thread is None or not self._thread.is_alive()
                 if is_idle and not self._is_stopped:
-                    self._thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError as error:  # there are too many, or the interpreter ends
+                        _log.warning("the index is not tended for now: %s", str(error))
+                        return
+                    self._thread = thread
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the thread has nothing more to do; return whether it came to that."""
@@ -148,6 +153,10 @@ class Indexer:
             thread.join(timeout_s)
             return not thread.is_alive()
         return True
+
+    def is_done(self, n_live: int, n_rows: int) -> bool:
+        """Tell whether it has taken in so many rows, and nothing is to be done about them."""
+        return n_rows != self._failed_rows and not self._wants(n_live, n_rows)
 
     def load(self, snapshot: Snapshot) -> None:
         """Take the newest snapshot on disk that fits, once."""

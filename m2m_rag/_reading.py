@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -168,12 +169,24 @@ class Reading(Handle):
         Returns
         -------
         bool
-            Whether nothing is left to do.
+            Whether nothing is left to do; False, too, when the index could not be brought up to
+            date (the log says why).
         """
         wait_s = None if timeout_s is None else as_seconds(timeout_s, "timeout_s")
-        with self._snapshot() as snapshot:
-            self._parts.indexer.tend(snapshot)
-        return self._parts.indexer.wait(wait_s)
+        latest_s = None if wait_s is None else time.monotonic() + wait_s
+        while True:
+            indexer = self._parts.indexer
+            with self._snapshot() as snapshot:
+                before = indexer.index.state
+                indexer.tend(snapshot)
+                state = snapshot.state
+            left_s = None if latest_s is None else max(0.0, latest_s - time.monotonic())
+            if not indexer.wait(left_s):
+                return False
+            if indexer.is_done(state.n_live, state.n_rows):
+                return True
+            if indexer.index.state is before:  # nothing came of it
+                return False
 
     def __len__(self) -> int:
         """Return how many records there are."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 
 from m2m_rag._handle import Handle
+from m2m_rag._underway import waited_for
 from m2m_rag.errors import M2MError, StorageError
 from m2m_rag.index.hrm2 import snapshots
 from m2m_rag.storage import compacting, derived
@@ -27,6 +28,7 @@ ERASE_PATIENCE_S = 10.0
 class Upkeep(Handle):
     """The part of `m2m_rag.Collection` that looks after what is stored."""
 
+    @waited_for
     def verify(self) -> VerifyReport:
         """Read everything that is stored and hold it against its checksums and counts.
 
@@ -39,6 +41,7 @@ class Upkeep(Handle):
                 return verify_catalog(snapshot.connection, "memory")
         return verify_collection(folder, f"{COLLECTIONS_FOLDER}/{folder.name}", check_index)
 
+    @waited_for
     def repair(self, *, drop_damaged: bool = False) -> RepairReport:
         """Make again what is derived and damaged, and remove what nothing leads to.
 
@@ -65,6 +68,7 @@ class Upkeep(Handle):
         self._clean(plan, done)
         return RepairReport(done, dropped, self.verify().findings)
 
+    @waited_for
     def compact(self, *, erase: bool = False) -> CompactReport:
         """Give back the space of deleted records, in one step for every reader.
 
@@ -86,24 +90,27 @@ class Upkeep(Handle):
         """
         store = self._parts.store
         with self._snapshot() as snapshot:
-            state = snapshot.state
+            n_rows, n_live = snapshot.state.n_rows, snapshot.n_live
         n_bytes = self._n_bytes()
         n_removed = 0
         self._database._begin_write()
-        if state.n_rows > state.n_live or erase:
+        if n_rows > n_live or erase:
             try:
                 with self._transaction(is_alone=True) as transaction:
                     n_removed = compacting.rewrite(store, transaction)
-                    state = transaction.state
+                    n_live = transaction.state.n_live
             finally:
                 self._follow()
         is_settled = store.folder is None or self._settle(store.folder, erase)
-        return CompactReport(state.n_live, n_removed, n_bytes, self._n_bytes(), is_settled)
+        store.catalog.sync()
+        return CompactReport(n_live, n_removed, n_bytes, self._n_bytes(), is_settled)
 
+    @waited_for
     def flush(self) -> None:
         """Bring everything to its final place on disk: the catalog's log, the index's snapshot.
 
-        What was acknowledged is durable without it; it makes the next opening faster.
+        With durability ``"full"`` what was acknowledged is on disk without it; it makes the next
+        opening faster. With ``"normal"`` it also puts on disk what is committed by now.
         """
         self._check_open()
         self._database._begin_write()
@@ -115,6 +122,7 @@ class Upkeep(Handle):
             compacting.settle(folder, PATIENCE_S)
             path = folder / CATALOG_FILE
             compacting.checkpoint(path, KIND, apsw.SQLITE_CHECKPOINT_TRUNCATE, PATIENCE_S)
+            self._parts.store.catalog.sync()  # readers may have been in the way
 
     def _mend(self, transaction: Transaction, plan: Plan, done: list[str]) -> list[str]:
         """Change the catalog as planned; return the ids of the records that were deleted."""

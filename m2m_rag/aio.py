@@ -255,8 +255,9 @@ class AsyncDatabase(Twin[Database]):
 
     async def close(self) -> None:
         """Close everything, after the calls that are under way. Closing twice is fine."""
-        if self._sync is not None:
-            await asyncio.to_thread(self._sync.close)
+        async with self._turn:
+            if self._sync is not None:
+                await asyncio.to_thread(self._sync.close)
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open the database and return it."""
@@ -274,15 +275,17 @@ class AsyncDatabase(Twin[Database]):
         self._make = make
         self._place = place
         self._sync: Database | None = None
+        self._turn = asyncio.Lock()
 
     async def _opened(self) -> Self:
-        if self._sync is None:
-            opening = asyncio.ensure_future(asyncio.to_thread(self._make))
-            try:
-                self._sync = await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                opening.add_done_callback(_close_unwanted)
-                raise
+        async with self._turn:
+            if self._sync is None:
+                opening = asyncio.ensure_future(asyncio.to_thread(self._make))
+                try:
+                    self._sync = await asyncio.shield(opening)
+                except asyncio.CancelledError:
+                    opening.add_done_callback(_close_unwanted)
+                    raise
         return self
 
 

@@ -13,6 +13,7 @@ from m2m_rag._forking import ForkSafeLock
 from m2m_rag._opening import Opening
 from m2m_rag._parts import Parts
 from m2m_rag._types import DURABILITIES, METRICS, Durability, Metric
+from m2m_rag._underway import Underway
 from m2m_rag.collection import Collection
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import (
@@ -100,6 +101,7 @@ class Database(Opening):
         self._writer = None if self._path is None else WriterLock(self._path, wait_s)
         self._closed = False
         self._lock = ForkSafeLock()
+        self._underway = Underway()
         self._parts: dict[str, Parts] = {}
         self._registry = Registry(self._path)
         try:
@@ -150,12 +152,13 @@ class Database(Opening):
             (any part of three letters or more, also of languages without spaces), or None: no
             full-text index.
         exist_ok
-            Open the collection when it exists with the same settings.
+            Open the collection when it exists with the same metric and dimension; its tokenizer
+            stays as it is.
 
         Raises
         ------
         CollectionExistsError
-            The name is taken, or (`exist_ok`) by a collection with other settings.
+            The name is taken, or (`exist_ok`) by a collection with another metric or dimension.
         """
         check_name(name)
         if metric not in METRICS:
@@ -238,6 +241,7 @@ class Database(Opening):
         Calls of other threads that are under way are waited for, unfinished iterations end. After
         that this process has no file of the database open or mapped.
         """
+        self._underway.end()
         with self._lock:
             self._closed = True
             for parts in self._parts.values():

@@ -321,3 +321,27 @@ async def test_two_hundred_tasks_at_once(database, fault_table):
     assert set(await notes.ids()) == {f"{n}" for n in range(200) if n % 3}
     assert await notes.count({"seen": True}) == sum(n % 3 > 0 for n in range(200))
     fault_table.add("F10", "tasks of asyncio at once", 200, 7, differences=0)
+
+
+async def test_tasks_that_open_one_object_share_the_database(tmp_path):
+    for trial in range(5):
+        folder = tmp_path / str(trial)
+        database = AsyncDatabase(folder)
+
+        async def opened(database=database):
+            return await database
+
+        assert await asyncio.gather(*(opened() for _ in range(4))) == [database] * 4
+        await database.create("c", 1)
+        await database.close()
+        assert folder.resolve() not in lock._held
+
+
+async def test_closing_waits_for_an_opening_and_for_upkeep(tmp_path):
+    database = AsyncDatabase(tmp_path / "db")
+    opening = asyncio.ensure_future(database.__aenter__())
+    await asyncio.sleep(0)
+    await database.close()
+    await opening
+    with pytest.raises(ClosedError):
+        await database.list()

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from open_files import open_files
 
-from m2m_rag import Database, _indexing
+from m2m_rag import Database, _database_upkeep, _indexing, _upkeep
 from m2m_rag._iterating import Iterations
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage import lock
@@ -212,3 +213,51 @@ def test_an_iteration_whose_thread_a_fork_left_behind_can_be_closed():
     iterations.end()
     leave.set()
     thread.join()
+
+
+@pytest.mark.parametrize("call", ["verify", "backup", "compact", "flush"])
+def test_closing_waits_for_upkeep(path, monkeypatch, call):
+    is_inside, is_done = threading.Event(), []
+    beneath = {
+        "verify": (_database_upkeep, "verify_database"),
+        "backup": (_database_upkeep.backing_up, "back_up"),
+        "compact": (_upkeep.compacting, "shrink"),
+        "flush": (_upkeep.compacting, "checkpoint"),
+    }
+    module, name = beneath[call]
+    real = getattr(module, name)
+
+    def slow(*arguments, **named):
+        is_inside.set()
+        time.sleep(0.2)
+        found = real(*arguments, **named)
+        is_done.append(call)
+        return found
+
+    monkeypatch.setattr(module, name, slow)
+    database = Database(path)
+    arguments = [path.with_name("backup")] if call == "backup" else []
+    thread = threading.Thread(target=getattr(database, call), args=arguments)
+    thread.start()
+    is_inside.wait()
+    database.close()
+    assert is_done
+    assert open_files(path) == set()
+    thread.join()
+    with pytest.raises(ClosedError):
+        getattr(database, call)(*arguments)
+
+
+def test_an_index_thread_that_does_not_start_keeps_nothing_open(path, monkeypatch):
+    def refuses(self):
+        raise RuntimeError("can't start new thread")
+
+    database = Database(path)
+    collection = database.open("c")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        collection.add(vectors(_indexing.INDEX_FROM, 4))
+        assert len(collection.search([1, 0, 0, 0], 3)) == 3
+    assert collection.count() == _indexing.INDEX_FROM + 4
+    database.close()
+    assert open_files(path) == set()

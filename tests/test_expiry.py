@@ -110,3 +110,12 @@ def test_only_what_exists_is_written(collection):
     assert collection.ids() == ["a"]
     with pytest.raises(InvalidInputError, match="'changed' or 'existing'"):
         collection.upsert([[0, 1]], only="new")
+
+
+def test_compaction_gives_back_what_expired(collection):
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    collection.add([[1, 0]] * 3, ids=["a", "b", "c"], expires_at=[soon, soon, None])
+    time.sleep(0.3)
+    report = collection.compact()
+    assert (report.n_records, report.n_removed) == (1, 2)
+    assert collection.ids() == ["c"]

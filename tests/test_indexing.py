@@ -373,3 +373,42 @@ def test_a_backup_brings_the_index(data, tmp_path):
         collection.search(queries[0])
         assert collection.stats()["index"]["kind"] == "hrm2", "loaded, not built"
         assert [r.tolist() for r in found(collection, queries)] == before
+
+
+def test_a_write_whose_index_cannot_be_tended_is_stored(database, data, monkeypatch):
+    monkeypatch.setenv("M2M_BACKEND", "no such backend")
+    collection = database.create("c")
+    collection.add(data[0], ids=ids(0, N))
+    assert collection.count() == N
+    with pytest.raises(InvalidInputError, match="no such backend"):
+        collection.search(data[1][0], 1)
+
+
+def test_waiting_tells_that_a_build_failed(database, data, monkeypatch):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(_indexing.HRM2Index, "build", fails)
+    collection = database.create("c")
+    collection.add(data[0], ids=ids(0, N))
+    assert collection.wait_for_index() is False
+    assert collection.stats()["index"] == {"kind": "flat"}
+    assert len(collection.search(data[1][0], 3)) == 3
+
+
+def test_waiting_waits_for_what_came_while_the_thread_ended(database, data, monkeypatch):
+    collection = database.create("c")
+    step = _indexing.Indexer._step
+
+    def late(self):
+        goes_on = step(self)
+        if not goes_on and collection.count() == N - 1000:
+            collection.add(data[0][N - 1000 :], ids=ids(N - 1000, N))  # the thread still runs
+        return goes_on
+
+    monkeypatch.setattr(_indexing.Indexer, "_step", late)
+    collection.add(data[0][: N - 1000], ids=ids(0, N - 1000))
+    assert collection.wait_for_index()
+    assert collection.wait_for_index()
+    indexed = collection.stats()["index"]["n_indexed"]
+    assert N - indexed < _indexing.GROUP

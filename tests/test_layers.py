@@ -18,6 +18,7 @@ BASE = {
     "_lazy",
     "_optional",
     "_threads",
+    "_underway",
     "errors",
     "config",
     "scores",
