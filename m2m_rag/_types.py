@@ -89,7 +89,8 @@ class Stage(NamedTuple):
     hits
         The answer; at LOD 0 the scores are estimates.
     recall
-        What the calibration expects: 1 at LOD 2, NaN at LOD 0, which is not calibrated.
+        What the calibration expects: 1 at LOD 2 and where there is no index, NaN at LOD 0, which is
+        not calibrated.
     latency_s
         Seconds that the index took since the search began.
     """

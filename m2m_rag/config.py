@@ -12,7 +12,7 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one record, one batch and one query may hold; passing a limit raises `LimitError`.
+    """What one record, one batch and one query may hold; what passes a limit is refused.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Limits:
     metadata_depth
         Nesting of dictionaries and lists in metadata.
     filter_depth
-        Nesting of ``$and``, ``$or`` and ``$not`` in a filter.
+        Nesting of ``$and``, ``$or`` and ``$not`` in a filter; ``$nor`` counts as two.
     dimension
         Length of a vector.
     max_norm

@@ -12,7 +12,8 @@ import typer
 from m2m_rag import Database
 from m2m_rag._database_upkeep import diagnose
 from m2m_rag.cli.output import console, errors, human_bytes, printable
-from m2m_rag.errors import FormatError, M2MError
+from m2m_rag.errors import FormatError, M2MError, ReadOnlyError, WriterLockedError
+from m2m_rag.storage.folder import is_database
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER
 from m2m_rag.storage.registry import REGISTRY_FILE
 from m2m_rag.storage.reports import Finding, Kind, VerifyReport
@@ -33,6 +34,7 @@ def doctor(path: Path, repair: bool, drop_damaged: bool, as_json: bool) -> None:
     if not any((path / name).exists() for name in (REGISTRY_FILE, COLLECTIONS_FOLDER)):
         raise FormatError(f"{path} is not a database of m2m_rag: it has no {REGISTRY_FILE}.")
     done = _repair(path, drop_damaged) if repair else []
+    is_unrepaired, done = done is None, done or []
     report = diagnose(path)
     if as_json:
         findings = [finding._asdict() for finding in report.findings]
@@ -41,7 +43,7 @@ def doctor(path: Path, repair: bool, drop_damaged: bool, as_json: bool) -> None:
     else:
         for line in [*(f"repaired: {what}" for what in done), *explain(path, report)]:
             console.print(printable(line), markup=False, soft_wrap=True)
-    if not report.is_sound:
+    if is_unrepaired or not report.is_sound:
         raise typer.Exit(1)
 
 
@@ -93,13 +95,16 @@ def _next_steps(path: Path, kinds: Counter[Kind], has_ids: bool) -> list[str]:
     return steps
 
 
-def _repair(path: Path, drop_damaged: bool) -> Sequence[str]:
+def _repair(path: Path, drop_damaged: bool) -> Sequence[str] | None:
+    """Return what was done; None, said why, when the damage is in the way."""
     try:
         with Database(path) as database:
             return database.repair(drop_damaged=drop_damaged).done
+    except (WriterLockedError, ReadOnlyError):
+        raise
     except M2MError as error:
         errors.print(printable(f"not repaired: {error}"), markup=False, soft_wrap=True)
-        return []
+        return None
 
 
 def backup(db: Path, path: Path) -> None:
@@ -124,6 +129,8 @@ def restore(source: Path, path: Path) -> None:
 
 def compact(db: Path, collection: str | None, erase: bool) -> None:
     """Compact and say what it gave back."""
+    if not is_database(db):
+        raise FormatError(f"{db} is not a database of m2m_rag.")
     with Database(db) as database:
         names = database.list() if collection is None else [collection]
         for name in names:

@@ -46,9 +46,10 @@ def encode_metadata(metadata: Any, where: str) -> str:
     _check(metadata, where, 1)
     text = _encoder.encode(metadata)
     check_unicode(text, where)
-    if len(text) > LIMITS.metadata_bytes:
+    n_bytes = len(text) if text.isascii() else len(text.encode())
+    if n_bytes > LIMITS.metadata_bytes:
         raise LimitError(
-            f"{where}: {len(text)} characters of JSON; a record's metadata may have "
+            f"{where}: {n_bytes} bytes of JSON; a record's metadata may have "
             f"{LIMITS.metadata_bytes}. Store long content as the record's text."
         )
     return text

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from m2m_rag import Database
 from m2m_rag.cli.app import app
+from m2m_rag.errors import StorageError
 
 
 @pytest.fixture
@@ -121,3 +124,25 @@ def test_compact(m2m):
     assert "notes: 19 records, 1 dead rows removed" in m2m("compact", "--db", "db")
     assert "notes: 19 records, 0 dead" in m2m("compact", "--db", "db", "-c", "notes", "--erase")
     m2m("compact", "--db", "db", "-c", "other", code=3)
+
+
+def test_a_mistyped_database_is_not_made(m2m, tmp_path):
+    assert "is not a database of m2m_rag" in m2m("compact", "--db", "bd", code=5)
+    assert not (tmp_path / "bd").exists()
+
+
+def test_what_could_not_be_repaired_is_no_success(m2m, tmp_path, monkeypatch):
+    hold = "import sys; from m2m_rag import Database; d = Database('db'); d.flush(); "
+    hold += "print('holding', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "holding\n"
+        assert f"process {holder.pid} on" in m2m("doctor", "db", "--repair", code=4)
+        holder.communicate("")
+
+    def fails(self, *, drop_damaged):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(Database, "repair", fails)
+    assert "not repaired: the disk is full" in m2m("doctor", "db", "--repair", code=1)
