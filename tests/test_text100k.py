@@ -34,10 +34,9 @@ def text100k(shared_data):
     return unit("base_f16.npy"), unit("query_f16.npy"), np.load(folder / "gt100.npy")
 
 
-def test_added_durably_and_searched_exactly(text100k, tmp_path):
-    base, queries, truth = text100k
-    batch = 10_000
-    with Database(tmp_path / "db") as database:
+def rows_a_second(path, base, batch):
+    """Add all rows in batches; return how many a second."""
+    with Database(path) as database:
         collection = database.create("text100k", 384)
         start = time.perf_counter()
         for first in range(0, len(base), batch):
@@ -46,11 +45,17 @@ def test_added_durably_and_searched_exactly(text100k, tmp_path):
                 ids=[f"row-{row}" for row in range(first, first + batch)],
                 metadatas=[{"row": row} for row in range(first, first + batch)],
             )
-        rate = len(base) / (time.perf_counter() - start)
+        return len(base) / (time.perf_counter() - start)
+
+
+def test_added_durably_and_searched_exactly(text100k, tmp_path):
+    base, queries, truth = text100k
+    for batch in (10_000, 1_000):
+        rate = rows_a_second(tmp_path / str(batch), base, batch)
         print(f"{rate:,.0f} rows/s in batches of {batch:,}, each on disk before the next")
         assert rate >= FLOOR_ROWS_S
 
-    with Database(tmp_path / "db", read_only=True) as database:
+    with Database(tmp_path / str(batch), read_only=True) as database:
         collection = database.open("text100k")
         for query in queries[:N_LOOPS]:
             expected = oracle.top_k(query.tolist(), base.tolist(), 10, "cosine")
@@ -89,6 +94,43 @@ def least_us(functions, queries):
                 function(query)
             mine.append(time.process_time() - start)
     return [1e6 * min(mine) / len(queries) for mine in spent]
+
+
+def median_ms(function, queries):
+    """Return the CPU milliseconds of a call, the median."""
+    spent = []
+    for query in queries:
+        start = time.process_time()
+        function(query)
+        spent.append(time.process_time() - start)
+    return 1e3 * float(np.median(spent))
+
+
+def test_levels_of_detail(text100k, text_index):
+    base, queries, truth = text100k
+    index, segments = text_index
+    settings = ((0, 0.95, 600), (1, 0.95, 600), (1, None, 600), (2, None, 100))
+    took = {}
+    for lod, recall, n in settings:
+        found = []
+
+        def search(query, lod=lod, recall=recall, found=found):
+            found.append(index.search(query[None], 10, segments, lod=lod, recall=recall)[0][0])
+
+        search(queries[0])
+        found.clear()
+        took[lod, recall] = median_ms(search, queries[:n])
+        pairs = zip(found, truth, strict=False)
+        share = np.mean(
+            [len(set(rows.tolist()) & set(true[:10].tolist())) / 10 for rows, true in pairs]
+        )
+        print(f"lod={lod} recall={recall}: {took[lod, recall]:.3f} ms, recall {share:.4f}")
+        assert lod < 2 or share == 1.0
+    linear = median_ms(lambda query: np.argpartition(-(base @ query), 10)[:10], queries[:40])
+    print(f"one BLAS product and argpartition: {linear:.1f} ms")
+    assert took[0, 0.95] < 0.1
+    assert max(took[1, 0.95], took[1, None]) < 0.3
+    assert took[2, None] < linear
 
 
 @pytest.mark.parametrize("target", [None, 0.95])
