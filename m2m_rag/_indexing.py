@@ -219,6 +219,7 @@ class Indexer:
     def _step(self) -> bool:
         """Do what is to be done about one commit; return whether there may be more."""
         self._let_writers_finish()
+        self._check()
         with self._store.catalog.snapshot() as snapshot:
             state = snapshot.state
             self.follow(state.generation)
