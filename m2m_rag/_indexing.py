@@ -138,13 +138,12 @@ class Indexer:
             with self._lock:
                 is_idle = self._thread is None or not self._thread.is_alive()
                 if is_idle and not self._is_stopped:
-                    thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
+                    self._thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
                     try:
-                        thread.start()
+                        self._thread.start()
                     except RuntimeError as error:  # there are too many, or the interpreter ends
+                        self._thread = None
                         _log.warning("the index is not tended for now: %s", str(error))
-                        return
-                    self._thread = thread
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the thread has nothing more to do; return whether it came to that."""
@@ -196,6 +195,8 @@ class Indexer:
         state = self.index.state
         if n_rows == self._failed_rows:  # what failed is tried again when rows have come
             return False
+        if not n_live:
+            return False
         if state is None:
             return n_live >= INDEX_FROM
         is_behind = n_rows - n_rows % GROUP > state.n_indexed
@@ -232,14 +233,13 @@ class Indexer:
                 return False
             segments = self._store.segments(snapshot)
             alive = self._store.liveness.mask(snapshot)
-        is_changed = True
         held = index.state
         if held is None or index.wants_rebuild(state.n_live, state.n_rows - held.n_indexed):
             index.build(segments, alive, self._check)
         else:
-            is_changed = index.extend(segments, alive, self._check)
+            index.extend(segments, alive, self._check)
         self._save_when(index, int(SAVE_GROWTH * self._saved_rows))
-        return is_changed
+        return index.state is not held
 
     def _forget(self) -> None:
         """Begin a new index."""

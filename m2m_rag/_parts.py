@@ -68,6 +68,8 @@ class Parts:
         if indexer is not None:
             indexer.close()
         self.iterations.end()
-        self.store.close()
-        if indexer is not None:
-            indexer.index.put(None)
+        try:
+            self.store.close()
+        finally:
+            if indexer is not None:
+                indexer.index.put(None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
@@ -16,48 +16,58 @@ POLL_S = 0.001
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Call:
+    """One call under way. It ends with `is_over`, or with the last reference to it.
+
+    So an interrupt between two steps cannot leave it counted for ever.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.is_over = False
+
+
 class Underway(ForkSafe):
-    """Counts the calls under way, by thread, until `end`."""
+    """The calls under way, until `end`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._inside: list[int] = []
-        self._is_ended = False
+        self._calls: list[weakref.ref[Call]] = []
+        self._is_ending = False
         self._lock = ForkSafeLock()
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Count one call.
+    def begin(self) -> Call:
+        """Count a call for as long as what is returned is kept.
 
         Raises
         ------
         ClosedError
-            After `end`.
+            `end` was called, and this is no part of a call that began before.
         """
-        me = threading.get_ident()
+        call = Call()
         with self._lock:
-            if self._is_ended:
+            if self._is_ending and not any(one.thread == call.thread for one in self._present()):
                 raise ClosedError("the database was closed. Open it again with Database(path).")
-            self._inside.append(me)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside.remove(me)
+            self._calls = [*map(weakref.ref, self._present()), weakref.ref(call)]
+        return call
 
     def end(self) -> None:
-        """Wait for the calls of other threads; from then on there are none."""
-        me = threading.get_ident()
-        while True:
-            with self._lock:
-                if all(thread == me for thread in self._inside):
-                    self._is_ended = True
-                    return
-            time.sleep(POLL_S)
+        """Let no more begin, and wait for those of other threads."""
+        me, self._is_ending = threading.get_ident(), True
+        try:
+            while any(call.thread != me for call in self._present()):
+                time.sleep(POLL_S)
+        except BaseException:
+            self._is_ending = False
+            raise
+
+    def _present(self) -> list[Call]:
+        found = [reference() for reference in self._calls]
+        return [call for call in found if call is not None and not call.is_over]
 
     def _renew(self) -> None:
         me = threading.get_ident()
-        self._inside = [thread for thread in self._inside if thread == me]
+        self._calls = [weakref.ref(call) for call in self._present() if call.thread == me]
 
 
 class _Counted(Protocol):
@@ -69,8 +79,11 @@ def waited_for(method: F) -> F:
     """Make `close` wait for a method of something that is `_underway`."""
 
     @wraps(method)
-    def call(self: _Counted, *arguments: Any, **named: Any) -> Any:
-        with self._underway.call():
+    def counted(self: _Counted, *arguments: Any, **named: Any) -> Any:
+        call = self._underway.begin()
+        try:
             return method(self, *arguments, **named)
+        finally:
+            call.is_over = True
 
-    return cast(F, call)
+    return cast(F, counted)

@@ -102,7 +102,8 @@ class Upkeep(Handle):
             finally:
                 self._follow()
         is_settled = store.folder is None or self._settle(store.folder, erase)
-        store.catalog.sync()
+        with self._explained(), self._database._writing():
+            store.catalog.sync()
         return CompactReport(n_live, n_removed, n_bytes, self._n_bytes(), is_settled)
 
     @waited_for

@@ -26,6 +26,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, Self, overload
+from weakref import WeakKeyDictionary
 
 from m2m_rag._handle import WhereLike
 from m2m_rag._searching import Vector1, Vector2
@@ -255,7 +256,7 @@ class AsyncDatabase(Twin[Database]):
 
     async def close(self) -> None:
         """Close everything, after the calls that are under way. Closing twice is fine."""
-        async with self._turn:
+        async with _turn_of(self):
             if self._sync is not None:
                 await asyncio.to_thread(self._sync.close)
 
@@ -275,10 +276,9 @@ class AsyncDatabase(Twin[Database]):
         self._make = make
         self._place = place
         self._sync: Database | None = None
-        self._turn = asyncio.Lock()
 
     async def _opened(self) -> Self:
-        async with self._turn:
+        async with _turn_of(self):
             if self._sync is None:
                 opening = asyncio.ensure_future(asyncio.to_thread(self._make))
                 try:
@@ -287,6 +287,17 @@ class AsyncDatabase(Twin[Database]):
                     opening.add_done_callback(_close_unwanted)
                     raise
         return self
+
+
+_turns: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, WeakKeyDictionary[AsyncDatabase, asyncio.Lock]
+] = WeakKeyDictionary()
+
+
+def _turn_of(database: AsyncDatabase) -> asyncio.Lock:
+    """Return the lock under which a database is opened and closed: one for each loop."""
+    turns = _turns.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    return turns.setdefault(database, asyncio.Lock())
 
 
 def _close_unwanted(opening: asyncio.Future[Database]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -239,17 +239,23 @@ class Database(Opening):
         """Close everything and give the writer lock back. Closing twice is fine.
 
         Calls of other threads that are under way are waited for, unfinished iterations end. After
-        that this process has no file of the database open or mapped.
+        that this process has no file of the database open or mapped, also when it raises. It is not
+        for signal handlers: a handler may have interrupted what others wait for.
+
+        Raises
+        ------
+        SyncError
+            With durability ``"normal"``: the last commits could not be put on disk.
         """
         self._underway.end()
-        with self._lock:
+        with self._lock, ExitStack() as ending:
             self._closed = True
-            for parts in self._parts.values():
-                parts.close()
-            self._parts.clear()
-            self._registry.close()
             if self._writer is not None:
-                self._writer.release()
+                ending.callback(self._writer.release)
+            ending.callback(self._registry.close)
+            ending.callback(self._parts.clear)
+            for parts in self._parts.values():
+                ending.callback(parts.close)
 
     def __reduce__(self) -> tuple[Callable[..., Database], tuple[Path, dict[str, Any]]]:
         """Pickle and copy as path and settings: the copy is a handle of its own."""

@@ -345,3 +345,19 @@ async def test_closing_waits_for_an_opening_and_for_upkeep(tmp_path):
     await opening
     with pytest.raises(ClosedError):
         await database.list()
+
+
+def test_an_object_may_be_used_in_one_loop_after_another(tmp_path):
+    database = AsyncDatabase(tmp_path / "db")
+
+    async def opened():
+        return await database
+
+    async def open_at_once():
+        await asyncio.gather(*(opened() for _ in range(3)))
+
+    async def close_at_once():
+        await asyncio.gather(database.close(), database.close())
+
+    asyncio.run(open_at_once())
+    asyncio.run(close_at_once())

@@ -16,6 +16,7 @@ from open_files import open_files
 
 from m2m_rag import Database, _database_upkeep, _indexing, _upkeep
 from m2m_rag._iterating import Iterations
+from m2m_rag._underway import Underway
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage import lock
 
@@ -261,3 +262,38 @@ def test_an_index_thread_that_does_not_start_keeps_nothing_open(path, monkeypatc
     assert collection.count() == _indexing.INDEX_FROM + 4
     database.close()
     assert open_files(path) == set()
+
+
+def test_closing_ends_though_upkeep_goes_on_and_on(path):
+    database = Database(path)
+    refused = []
+
+    def verify_on_and_on():
+        try:
+            while True:
+                database.verify()
+        except ClosedError:
+            refused.append(True)
+
+    threads = [threading.Thread(target=verify_on_and_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    database.close()
+    for thread in threads:
+        thread.join(10)
+    assert refused == [True] * 3
+    assert open_files(path) == set()
+
+
+def test_a_call_that_was_interrupted_between_its_steps_is_not_waited_for():
+    underway = Underway()
+    begun = underway.begin()
+    other = threading.Thread(target=underway.end, daemon=True)
+    other.start()
+    other.join(0.1)
+    assert other.is_alive()
+    del begun  # nothing told that it is over
+    other.join(10)
+    assert not other.is_alive()
+    with pytest.raises(ClosedError):
+        underway.begin()

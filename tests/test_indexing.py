@@ -412,3 +412,18 @@ def test_waiting_waits_for_what_came_while_the_thread_ended(database, data, monk
     assert collection.wait_for_index()
     indexed = collection.stats()["index"]["n_indexed"]
     assert N - indexed < _indexing.GROUP
+
+
+def test_what_came_and_went_before_the_index_looked(database, data, monkeypatch):
+    collection = database.create("c")
+    collection.add(data[0], ids=ids(0, N))
+    assert collection.wait_for_index()
+    monkeypatch.setattr(_indexing, "PAUSE_S", 0.5)
+    rows = np.tile(data[0], (2, 1))
+    collection.add(rows, ids=ids(N, N + len(rows)))
+    collection.delete(collection.ids())
+    assert collection.wait_for_index(20)
+    assert collection.count() == 0
+    collection.add(data[0], ids=ids(0, N))
+    assert collection.wait_for_index()
+    assert [hit.id for hit in collection.search(data[0][7], 1)] == ["7"]

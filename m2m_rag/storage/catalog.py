@@ -12,7 +12,7 @@ from types import MappingProxyType
 import apsw
 
 from m2m_rag._types import Durability
-from m2m_rag.errors import StorageError
+from m2m_rag.errors import StorageError, SyncError
 from m2m_rag.storage.acknowledged import Acknowledged
 from m2m_rag.storage.grouping import Writers
 from m2m_rag.storage.page_places import MOST_BYTES, check_places, forget_places, note_places
@@ -117,24 +117,36 @@ class Catalog:
         return self.writers.transaction(is_alone=is_alone)
 
     def sync(self) -> None:
-        """Put on disk what durability ``"normal"`` has committed, before anything derived is.
+        """Put on disk what is committed by now, before anything derived from it is.
 
-        SQLite syncs its log before it moves commits from there into the file, but it moves none
-        while somebody reads older ones.
+        Others may commit with durability ``"normal"``. SQLite syncs its log before it moves commits
+        from there into the file, but it moves none while somebody reads older ones.
+
+        Raises
+        ------
+        SyncError
+            It failed, now or before; writes are refused from then on.
         """
-        if self._durability == "normal" and self._path is not None:
+        if self._durability == "off" or self._path is None:
+            return
+        self.writers.check()
+        try:
             sync_log(self._path)
+        except SyncError as error:
+            self.writers.refuse(error)
+            raise
 
     def close(self) -> None:
         """Close all connections; the last to close leaves a file without a log."""
         has_written, self._has_written = self._has_written, False
         try:
-            if has_written:
-                self.sync()
             if has_written and self._durability == "full" and self._path is not None:
                 self._note_places(self._path)
         finally:
-            self._pool.close()
+            self._pool.close()  # it waits for those who write
+        if self._durability == "normal" and (has_written or self._has_written):
+            self._has_written = False
+            self.sync()
 
     def _note_places(self, path: Path) -> None:
         try:

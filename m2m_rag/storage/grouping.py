@@ -86,6 +86,15 @@ class Writers(ForkSafe):
         self._owner: Member | None = None
         self._group: Group | None = None
 
+    def check(self) -> None:
+        """Raise when a sync has failed: what came before it may be lost without a word."""
+        if self._failure is not None:
+            raise _for_others(self._failure)
+
+    def refuse(self, failure: SyncError) -> None:
+        """Take no more writes after a sync that failed."""
+        self._failure = failure
+
     @contextmanager
     def transaction(self, *, is_alone: bool) -> Iterator[Transaction]:
         """Wait for the turn, write, and wait until it is on disk."""
@@ -141,8 +150,7 @@ class Writers(ForkSafe):
 
     def _begun(self) -> Group:
         """Return the group that was handed over, or a new one."""
-        if self._failure is not None:
-            raise _for_others(self._failure)
+        self.check()
         if self._group is None:
             self._group = Group(self._lend)
             self._group.begin()
@@ -218,7 +226,7 @@ class Writers(ForkSafe):
         """Undo the group where it failed, and wake its members."""
         try:
             if isinstance(failure, SyncError):
-                self._failure = failure
+                self.refuse(failure)
             with translated(self._path):
                 try:
                     if failure is not None:

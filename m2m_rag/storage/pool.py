@@ -106,7 +106,7 @@ class ConnectionPool:
     def _take_back(self, connection: apsw.Connection) -> None:
         """Keep a connection for the next user, unless a transaction was not ended on it."""
         if connection.in_transaction:
-            connection.close()  # which ends it; to drop it is not enough where a traceback holds it
+            connection.close(True)  # which ends it; where a traceback holds it, dropping does not
         else:
             self._idle.append(connection)
 

@@ -136,9 +136,14 @@ def open_database(
     return connection
 
 
+_GONE: tuple[type[OSError], ...] = (FileNotFoundError,)
+if os.name == "nt":  # a file that is being deleted
+    _GONE += (PermissionError,)
+
+
 def sync_log(path: Path) -> None:
     """Put on disk what a database's log holds; SQLite keeps no lock on that file."""
-    with os_errors(path), suppress(FileNotFoundError):  # then all of it is in the file
+    with os_errors(path), suppress(*_GONE):  # then all of it is in the file
         sync_file(path.with_name(path.name + "-wal"))
         sync_folder(path.parent)
 

@@ -66,9 +66,11 @@ class CollectionStore:
 
     def close(self) -> None:
         """Close files and connections."""
-        self.catalog.close()
-        for vectors in self._vectors.values():
-            vectors.close()
+        try:
+            self.catalog.close()
+        finally:
+            for vectors in self._vectors.values():
+                vectors.close()
 
     def _layout(self, snapshot: Snapshot) -> Layout:
         layout, state = snapshot.layout(), snapshot.state

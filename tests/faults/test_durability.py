@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+from open_files import open_files
 
 from m2m_rag import Database, _indexing
-from m2m_rag.errors import InvalidInputError
-from m2m_rag.storage import catalog
+from m2m_rag.errors import InvalidInputError, ReadOnlyError, SyncError
+from m2m_rag.storage import catalog, group
 from m2m_rag.storage.vectors import appending
 
 N = 20
@@ -89,10 +92,11 @@ def test_it_is_shown_and_checked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("durability", "happened"), [("normal", ["synced", "saved"]), ("full", ["saved"])]
+    ("durability", "happened"),
+    [("normal", ["synced", "saved"]), ("full", ["synced", "saved"]), ("off", ["saved"])],
 )
 def test_an_index_is_saved_only_of_what_is_on_disk(tmp_path, monkeypatch, durability, happened):
-    """With "full" it is on disk already."""
+    """Also with "full": another process may have committed with "normal"."""
     monkeypatch.setattr(_indexing, "INDEX_FROM", 100)
     events = []
 
@@ -165,3 +169,59 @@ def test_off_syncs_no_vectors_after_a_compaction_either(tmp_path, monkeypatch):
             collection.delete([collection.ids()[0]])
             collection.compact()
     assert synced == []
+
+
+@pytest.mark.parametrize("call", ["flush", "compact", "close"])
+def test_a_log_that_cannot_be_synced_is_told_and_nothing_stays_open(tmp_path, monkeypatch, call):
+    path = tmp_path / "db"
+
+    def fails(path):
+        raise SyncError("the disk is broken")
+
+    database = Database(path, durability="normal")
+    collection = database.create("c", 8)
+    other = database.create("other", 8)
+    for one in (collection, other):
+        one.add([[0.5] * 8])
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "sync_log", fails)
+        with pytest.raises(SyncError, match="the disk is broken"):
+            getattr(database if call == "close" else collection, call)()
+    if call != "close":
+        with pytest.raises(ReadOnlyError):
+            collection.add([[0.5] * 8])
+        with pytest.raises(SyncError, match="the disk is broken"):
+            database.close()
+    assert database.closed
+    assert open_files(path) == set()
+    with Database(path) as again:
+        again.open("c").add([[0.5] * 8])
+        assert again.open("other").count() == 1
+
+
+def test_closing_syncs_what_others_still_write(tmp_path, monkeypatch):
+    """The log is synced when the writers that close() waits for are done."""
+    events = []
+    database = Database(tmp_path / "db", durability="normal")
+    collection = database.create("c", 8)
+    inside = threading.Event()
+
+    def write():
+        with collection._transaction():
+            inside.set()
+            time.sleep(0.2)
+
+    def commit_and_tell(self):
+        last = commit(self)
+        events.append("committed")
+        return last
+
+    commit = group.Group.commit
+    monkeypatch.setattr(group.Group, "commit", commit_and_tell)
+    monkeypatch.setattr(catalog, "sync_log", lambda path: events.append("synced"))
+    thread = threading.Thread(target=write)
+    thread.start()
+    inside.wait()
+    database.close()
+    thread.join()
+    assert events == ["committed", "synced"]
