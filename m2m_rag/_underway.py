@@ -53,7 +53,9 @@ class Underway(ForkSafe):
 
     def end(self) -> None:
         """Let no more begin, and wait for those of other threads."""
-        me, self._is_ending = threading.get_ident(), True
+        me = threading.get_ident()
+        with self._lock:  # else one that has passed `begin`'s check might not be counted yet
+            self._is_ending = True
         try:
             while any(call.thread != me for call in self._present()):
                 time.sleep(POLL_S)
