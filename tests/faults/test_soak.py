@@ -28,6 +28,7 @@ def test_soak(zygote, tmp_path, fault_table):
     zygote.run("fault_load:run", str(path), SEED, 0, 20)
     state, first = fault_load.states(SEED, 0, 20, {})[-1], 20
     seen: list[tuple[int, int]] = []
+    said: list[str] = []
     random.seed(SEED)
     n_kills = 0
     with Zygote() as reading:
@@ -35,8 +36,11 @@ def test_soak(zygote, tmp_path, fault_table):
 
         def watch():
             for line in iter(reader.line, None):
-                kib, files = line.split()
-                seen.append((int(kib), int(files)))
+                words = line.split()
+                if len(words) != 2 or not line[:1].isdigit():
+                    said.append(line)  # what the reader died of
+                    return
+                seen.append((int(words[0]), int(words[1])))
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -45,10 +49,11 @@ def test_soak(zygote, tmp_path, fault_table):
             while time.monotonic() < end:
                 state, first = one_life(zygote, path, state, first)
                 n_kills += 1
-                assert watching.is_alive(), "the reader has ended"
+                assert watching.is_alive(), said
         finally:
             reader.kill()
             watching.join()
+    assert said == []
     assert reader.status == -9
     warm = seen[len(seen) // 4 :]
     memory, files = [kib for kib, _ in warm], [n for _, n in warm]

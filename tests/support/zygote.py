@@ -60,7 +60,13 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parent,
-            env={**os.environ, "M2M_BACKEND": "numpy", **(environment or {})},
+            # Unbuffered, a line and its end are two writes, and a kill may fall in between.
+            env={
+                **os.environ,
+                "M2M_BACKEND": "numpy",
+                "PYTHONUNBUFFERED": "",
+                **(environment or {}),
+            },
         )
         assert self.line() == "ready"
 
