@@ -129,19 +129,18 @@ def _measure_once(sample: Sample, data: DataSet, with_batch: bool) -> None:
         method.search(query)
     gc.collect()
     found: list[RowArray] = []
-    ticks = np.empty((0, len(queries) + 1))
+    passes: list[list[float]] = []
 
     def ask_each() -> None:
-        nonlocal ticks
         found.clear()
         search, clock, now = method.search, time.perf_counter, [time.perf_counter()]
         for query in queries:
             found.append(search(query))
             now.append(clock())
-        ticks = np.vstack([ticks, now])
+        passes.append(now)
 
     each = _repeated(ask_each)
-    latencies_s = np.diff(ticks).ravel()
+    latencies_s = np.diff(passes).ravel()
     sample.recall = recall_at_k(found, truth)
     sample.cpu_s = min(sample.cpu_s, each.cpu_s)
     if latencies_s.mean() < sample.latencies_s.mean():

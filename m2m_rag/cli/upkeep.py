@@ -34,16 +34,15 @@ def doctor(path: Path, repair: bool, drop_damaged: bool, as_json: bool) -> None:
     if not any((path / name).exists() for name in (REGISTRY_FILE, COLLECTIONS_FOLDER)):
         raise FormatError(f"{path} is not a database of m2m_rag: it has no {REGISTRY_FILE}.")
     done = _repair(path, drop_damaged) if repair else []
-    is_unrepaired, done = done is None, done or []
     report = diagnose(path)
     if as_json:
         findings = [finding._asdict() for finding in report.findings]
-        said = {"checked": report.checked, "done": done, "findings": findings}
+        said = {"checked": report.checked, "done": done or [], "findings": findings}
         typer.echo(json.dumps({"is_sound": report.is_sound, **said}, indent=2))
     else:
-        for line in [*(f"repaired: {what}" for what in done), *explain(path, report)]:
+        for line in [*(f"repaired: {what}" for what in done or []), *explain(path, report)]:
             console.print(printable(line), markup=False, soft_wrap=True)
-    if is_unrepaired or not report.is_sound:
+    if done is None or not report.is_sound:
         raise typer.Exit(1)
 
 
