@@ -15,6 +15,7 @@ LONG = {
     "test_scifact.py",
     "test_backends.py",
     "test_text100k.py",
+    "test_text100k_filters.py",
     "test_ragdocs.py",
     "test_demo.py",
 }
