@@ -25,6 +25,8 @@ limit           2.5 ms  5 ms   10 ms  20 ms  40 ms  50 ms  100 ms
 100 rows × 384    1.18   1.11   0.75   0.57   0.34   0.24    0.22
 ==============  ======  =====  =====  =====  =====  =====  ======
 """
+LOOKS_S = 1.0
+"""How often one that waits looks whether an interrupt has cut off the one it waits for."""
 
 
 class Member:
@@ -34,6 +36,8 @@ class Member:
         self.is_alone = is_alone
         self.thread = threading.get_ident()
         self.is_admitted = False
+        self.has_left = False
+        """Whether its call is over; one that still has the turn then has lost it."""
         self._is_over = False
         self._error: BaseException | None = None
         self.called = threading.Lock()
@@ -47,21 +51,30 @@ class Member:
         if self.called.locked():
             self.called.release()
 
-    def wait_for_turn(self) -> None:
-        """Wait until its turn has come."""
-        self.called.acquire()
+    def wait_for_turn(self, take_lost: Callable[[Member], bool]) -> None:
+        """Wait until its turn has come, or until it has taken a lost one."""
+        while not self.called.acquire(timeout=LOOKS_S):
+            if take_lost(self):
+                return
 
-    def wait_for_end(self) -> None:
-        """Wait for `end`; raise its error, or an interrupt that came meanwhile."""
+    def wait_for_end(self, take_lost: Callable[[Member], bool]) -> bool:
+        """Wait for `end`; raise its error, or an interrupt that came meanwhile.
+
+        Return whether it has taken a lost turn: it is to pass it on.
+        """
         interrupt: BaseException | None = None
+        has_turn = False
         while not self._is_over:
             try:
-                self.called.acquire()
+                is_called = self.called.acquire(timeout=LOOKS_S)
             except BaseException as error:
                 interrupt = error
+                continue
+            has_turn = not is_called and take_lost(self)
         failure = interrupt or self._error
         if failure is not None:
             raise failure
+        return has_turn
 
 
 class Group:

@@ -387,6 +387,74 @@ def test_an_interrupt_in_the_middle_of_the_commit(tmp_path, monkeypatch, is_late
         assert collection.ids()[-1] == "next"
 
 
+@pytest.fixture
+def lose_turn(monkeypatch):
+    """Return what makes the writer that has the turn lose it: two interrupts in passing it on."""
+
+    def lose(collection):
+        writers = collection._parts.store.catalog.writers
+
+        def first(*_):
+            raise KeyboardInterrupt
+
+        def second(*_):
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(writers, "_go_on", first)
+        monkeypatch.setattr(writers, "_undo_body", second)
+
+    return lose
+
+
+def test_a_lost_turn_is_taken_by_one_in_the_queue(tmp_path, lose_turn):
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+        results = []
+        other = threading.Thread(
+            target=lambda: results.extend(in_threads([add(collection, "other")]))
+        )
+
+        def losing():
+            with collection._transaction() as transaction:
+                transaction.set_embedder("undone")
+                other.start()
+                wait_for_queue(collection, 1)
+                lose_turn(collection)
+
+        with pytest.raises(KeyboardInterrupt):
+            losing()
+        other.join(10)
+        assert results == [["other"]]
+        assert (collection.ids(), collection.embedder) == (["other"], None)
+
+
+def test_a_lost_turn_is_taken_by_one_that_waits_for_its_group(tmp_path, lose_turn):
+    with Database(tmp_path / "db") as database:
+        collection = database.create("c", 8)
+
+        def last():
+            with pytest.raises(KeyboardInterrupt), collection._transaction():
+                lose_turn(collection)
+
+        losing = threading.Thread(target=last)
+
+        def first():
+            with collection._transaction() as transaction:
+                losing.start()
+                wait_for_queue(collection, 1)
+                transaction.set_embedder("undone")
+
+        results = []
+        writing = threading.Thread(target=lambda: results.extend(in_threads([first])))
+        writing.start()
+        writing.join(10)
+        assert [type(result) for result in results] == [StorageError]
+        assert collection.embedder is None
+        add(collection, "next")()
+        assert collection.ids() == ["next"]
+
+
 def test_duplicates_within_a_group_are_seen(tmp_path, commits):
     with Database(tmp_path / "db") as database:
         collection = database.create("c", 8)
