@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from m2m_rag import Fusion
 
 
 def score(query: Sequence[float], vector: Sequence[float], metric: str) -> float:
@@ -48,3 +51,22 @@ def squared_distance(vector: Sequence[float], centroid: Sequence[float]) -> floa
 def nearest(vector: Sequence[float], centroids: Sequence[Sequence[float]]) -> int:
     distances = [squared_distance(vector, centroid) for centroid in centroids]
     return distances.index(min(distances))
+
+
+Ranking = Sequence[tuple[Hashable, float]]
+
+
+def fused(by_vector: Ranking, by_words: Ranking, fusion: Fusion) -> list[tuple[Any, float]]:
+    """Fuse two rankings of rows, or of ids that sort as their rows do."""
+    totals: dict[Any, float] = {}
+    weights = (0.5, 0.5) if fusion.method == "rrf" else (fusion.alpha, 1.0 - fusion.alpha)
+    for ranking, weight in ((by_vector, weights[0]), (by_words, weights[1])):
+        for place, (row, score) in enumerate(ranking, start=1):
+            if fusion.method == "rrf":
+                part = (fusion.rrf_k + 1.0) / (fusion.rrf_k + place)
+            elif ranking[0][1] == ranking[-1][1]:
+                part = 1.0
+            else:
+                part = (score - ranking[-1][1]) / (ranking[0][1] - ranking[-1][1])
+            totals[row] = totals.get(row, 0.0) + weight * part
+    return sorted(totals.items(), key=lambda item: (-item[1], item[0]))

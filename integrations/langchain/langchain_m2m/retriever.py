@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -11,7 +11,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStoreRetriever
 
-from langchain_m2m._diverse import DiverseMethods
+from langchain_m2m._words import SCORED
 from m2m_rag.errors import InvalidInputError
 
 
@@ -21,45 +21,37 @@ class M2MRetriever(VectorStoreRetriever):
     Attributes
     ----------
     search_type, search_kwargs
-        As in LangChain: ``"similarity"``, ``"mmr"`` or ``"similarity_score_threshold"``.
+        As in LangChain: ``"similarity"``, ``"mmr"`` or ``"similarity_score_threshold"``; and
+        ``"hybrid"`` (by words and meaning, with ``fusion`` among the `search_kwargs`) or
+        ``"text"`` (by words alone).
     score_key
         When set, each document's metadata carries its score under this key: the similarity
-        (higher is better) for the first two search types, the relevance in [0, 1] for the third.
-        What is stored stays as it is. A document that has the key already is an error, so that
-        no score ever hides a user's value.
+        (higher is better) for the first two search types, the relevance in [0, 1] for the third,
+        the fused score in [0, 1] for ``"hybrid"``, BM25's for ``"text"``. What is stored stays as
+        it is. A document that has the key already is an error, so that no score ever hides a
+        user's value.
     """
 
     score_key: str | None = None
+    allowed_search_types: ClassVar[tuple[str, ...]] = tuple(SCORED)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        if self.score_key is None:
-            return super()._get_relevant_documents(query, run_manager=run_manager, **kwargs)
-        store = cast(DiverseMethods, self.vectorstore)
         options = self.search_kwargs | kwargs
-        if self.search_type == "similarity":
-            pairs = store.similarity_search_with_score(query, **options)
-        elif self.search_type == "mmr":
-            pairs = store.max_marginal_relevance_search_with_score(query, **options)
-        else:
-            pairs = store.similarity_search_with_relevance_scores(query, **options)
-        return _with_scores(pairs, self.score_key)
+        if self.score_key is None:
+            return self.vectorstore.search(query, self.search_type, **options)
+        search = getattr(self.vectorstore, SCORED[self.search_type])
+        return _with_scores(search(query, **options), self.score_key)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        if self.score_key is None:
-            return await super()._aget_relevant_documents(query, run_manager=run_manager, **kwargs)
-        store = cast(DiverseMethods, self.vectorstore)
         options = self.search_kwargs | kwargs
-        if self.search_type == "similarity":
-            pairs = await store.asimilarity_search_with_score(query, **options)
-        elif self.search_type == "mmr":
-            pairs = await store.amax_marginal_relevance_search_with_score(query, **options)
-        else:
-            pairs = await store.asimilarity_search_with_relevance_scores(query, **options)
-        return _with_scores(pairs, self.score_key)
+        if self.score_key is None:
+            return await self.vectorstore.asearch(query, self.search_type, **options)
+        search = getattr(self.vectorstore, "a" + SCORED[self.search_type])
+        return _with_scores(await search(query, **options), self.score_key)
 
 
 def _with_scores(pairs: list[tuple[Document, float]], key: str) -> list[Document]:

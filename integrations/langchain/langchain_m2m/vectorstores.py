@@ -17,6 +17,7 @@ from langchain_m2m._handle import CollectionHandle, Metric
 from langchain_m2m._reading import ReadingMethods
 from langchain_m2m._searching import SearchingMethods
 from langchain_m2m._updating import UpdatingMethods
+from langchain_m2m._words import WordMethods
 from langchain_m2m._writing import WritingMethods
 from langchain_m2m.retriever import M2MRetriever
 from m2m_rag.compute import get_backend
@@ -24,7 +25,12 @@ from m2m_rag.errors import InvalidInputError, unknown_argument
 
 
 class M2MVectorStore(
-    ReadingMethods, SearchingMethods, DiverseMethods, UpdatingMethods, WritingMethods
+    ReadingMethods,
+    SearchingMethods,
+    DiverseMethods,
+    WordMethods,
+    UpdatingMethods,
+    WritingMethods,
 ):
     """A LangChain vector store in one folder, or in memory.
 
@@ -226,10 +232,10 @@ class M2MVectorStore(
         Parameters
         ----------
         **kwargs
-            Fields of `M2MRetriever`: `search_type` (``"similarity"``, ``"mmr"`` or
-            ``"similarity_score_threshold"``), `search_kwargs` (``k``, ``filter``, ``fetch_k``,
-            ``lambda_mult``, ``score_threshold``), `score_key`, and LangChain's own `tags`,
-            `metadata` and `name`.
+            Fields of `M2MRetriever`: `search_type` (``"similarity"``, ``"mmr"``,
+            ``"similarity_score_threshold"``, ``"hybrid"`` or ``"text"``), `search_kwargs` (``k``,
+            ``filter``, ``fetch_k``, ``lambda_mult``, ``score_threshold``, ``fusion``),
+            `score_key`, and LangChain's own `tags`, `metadata` and `name`.
         """
         known = M2MRetriever.model_fields.keys() - {"vectorstore"}
         for name in kwargs.keys() - known:

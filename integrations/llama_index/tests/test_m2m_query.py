@@ -171,7 +171,10 @@ def test_mmr_prefers_different_nodes_and_honours_filters(store: M2MVectorStore) 
     assert ask(store, mode=MODE.MMR, filters=only("group", "c")).ids == ["c"]
 
 
-@pytest.mark.parametrize("mode", [m for m in MODE if m not in (MODE.DEFAULT, MODE.MMR)])
+@pytest.mark.parametrize(
+    "mode",
+    [MODE.SEMANTIC_HYBRID, MODE.SVM, MODE.LOGISTIC_REGRESSION, MODE.LINEAR_REGRESSION],
+)
 def test_an_unsupported_mode_raises_and_is_named(compass: M2MVectorStore, mode: MODE) -> None:
     with pytest.raises(ValueError, match=f"query mode '{mode.value}' is not supported"):
         ask(compass, mode=mode, query_str="words")

@@ -7,6 +7,7 @@ that keeps its own text. ``doc_ids=[]`` is the caller's empty list of documents:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,26 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.m2m._filters import all_of, of_documents, of_nodes, to_where
 from llama_index.vector_stores.m2m._nodes import NodeReader
 
-from m2m_rag import Collection
+from m2m_rag import Collection, Fusion
 from m2m_rag.errors import InvalidInputError, unknown_argument
 from m2m_rag.filters import Filter
 
 _MMR_ARGUMENTS = ("mmr_threshold", "mmr_prefetch_k")
+_WORD_MODES = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE)
+_MODES = (
+    VectorStoreQueryMode.DEFAULT,
+    VectorStoreQueryMode.MMR,
+    VectorStoreQueryMode.HYBRID,
+    *_WORD_MODES,
+)
+_FIELD_MODES = {
+    "alpha": (VectorStoreQueryMode.HYBRID,),
+    "hybrid_top_k": (VectorStoreQueryMode.HYBRID,),
+    "sparse_top_k": (VectorStoreQueryMode.HYBRID, *_WORD_MODES),
+    "output_fields": (),
+    "embedding_field": (),
+}
+"""Fields of a query that mean something in some modes only, or in none."""
 
 
 class MMR(NamedTuple):
@@ -33,12 +49,14 @@ class MMR(NamedTuple):
 
 
 class QueryPlan(NamedTuple):
-    """What to ask of the collection; without a vector, the first `k` rows that match."""
+    """What to ask of the collection; without vector and text, the first `k` rows that match."""
 
     vector: list[float] | None
+    text: str | None
     k: int
     where: Filter | None
     mmr: MMR | None
+    fusion: Fusion
 
 
 def plan_query(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> QueryPlan:
@@ -47,14 +65,15 @@ def plan_query(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> QueryPl
     Parameters
     ----------
     query
-        Mode DEFAULT or MMR.
+        Mode DEFAULT, MMR, HYBRID, TEXT_SEARCH or SPARSE.
     arguments
         Keyword arguments of `M2MVectorStore.query`; they win over the query's fields.
 
     Raises
     ------
     InvalidInputError
-        An unsupported mode or field, a missing embedding, a threshold outside [0, 1].
+        An unsupported mode, a field that the mode does not have, a missing embedding or
+        query_str, a threshold or alpha outside [0, 1].
     UnknownArgumentError
         A keyword argument that this mode does not have.
     """
@@ -63,12 +82,7 @@ def plan_query(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> QueryPl
     for name in arguments:
         if name not in known:
             raise unknown_argument(f"M2MVectorStore.query in mode {mode.value}", name, known)
-    for field in ("output_fields", "embedding_field"):
-        if getattr(query, field) is not None:
-            raise InvalidInputError(
-                f"VectorStoreQuery.{field}={getattr(query, field)!r} is not supported; leave it "
-                "None: nodes come back whole, and each has one embedding"
-            )
+    _check_fields(query, mode)
     node_ids = as_ids("node_ids", query.node_ids)
     doc_ids = as_ids("doc_ids", query.doc_ids)
     where = all_of(
@@ -77,36 +91,42 @@ def plan_query(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> QueryPl
         of_documents(doc_ids) if doc_ids is not None else None,
     )
     mmr = _mmr(query, arguments) if mode is VectorStoreQueryMode.MMR else None
-    if query.query_embedding is None and (mmr is not None or where is None):
+    vector = None if mode in _WORD_MODES else query.query_embedding
+    text = query.query_str if mode is VectorStoreQueryMode.HYBRID or mode in _WORD_MODES else None
+    is_selection = mode is VectorStoreQueryMode.DEFAULT and where is not None
+    if vector is None and mode not in _WORD_MODES and not is_selection:
         raise InvalidInputError(
             f"the query has no query_embedding; expected one in mode {mode.value}, unless filters, "
             "doc_ids or node_ids select the nodes in mode default"
         )
-    if query.query_embedding is not None and np.ndim(query.query_embedding) != 1:
+    if vector is not None and np.ndim(vector) != 1:
         raise InvalidInputError(
-            f"query_embedding has {np.ndim(query.query_embedding)} dimensions; expected one vector"
+            f"query_embedding has {np.ndim(vector)} dimensions; expected one vector"
         )
-    return QueryPlan(query.query_embedding, query.similarity_top_k, where, mmr)
+    return QueryPlan(vector, text, _k(query, mode), where, mmr, _fusion(query))
 
 
 def run_query(plan: QueryPlan, collection: Collection) -> VectorStoreQueryResult:
     """Answer a planned query: three plain lists of one length, best first.
 
-    ``similarities`` are the collection's scores (higher is better), in MMR order too; without a
-    query vector there is nothing to be similar to, so they are 0.
+    ``similarities`` are the collection's scores (higher is better), in MMR order too: of the
+    metric, of BM25 where words alone are asked for, or the fused ones, from 0 to 1. Where nodes
+    are only selected, there is nothing to be similar to, so they are 0.
     """
     reader = NodeReader()
     if plan.k == 0:
         return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
-    if plan.vector is None:
+    if plan.vector is None and plan.text is None:
         records = collection.get(where=plan.where, limit=plan.k)
         return VectorStoreQueryResult(
             nodes=[reader.read(record) for record in records],
             similarities=[0.0] * len(records),
             ids=[record.id for record in records],
         )
-    if plan.mmr is None:
-        hits = collection.search(plan.vector, plan.k, where=plan.where)
+    if plan.vector is None or plan.mmr is None:
+        hits = collection.search(
+            plan.vector, plan.k, text=plan.text, where=plan.where, fusion=plan.fusion
+        )
     else:
         hits = collection.search_mmr(
             plan.vector,
@@ -130,12 +150,47 @@ def as_ids(name: str, ids: Iterable[str] | None) -> list[str] | None:
 
 
 def _mode(query: VectorStoreQuery) -> VectorStoreQueryMode:
-    if query.mode in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+    if query.mode in _MODES:
         return VectorStoreQueryMode(query.mode)
     mode = getattr(query.mode, "value", query.mode)
-    raise InvalidInputError(
-        f"the query mode {mode!r} is not supported; supported: 'default' and 'mmr'"
-    )
+    supported = ", ".join(repr(known.value) for known in _MODES)
+    raise InvalidInputError(f"the query mode {mode!r} is not supported; supported: {supported}")
+
+
+def _check_fields(query: VectorStoreQuery, mode: VectorStoreQueryMode) -> None:
+    """Refuse what this mode would not look at, and words that are missing."""
+    for field, modes in _FIELD_MODES.items():
+        value = getattr(query, field)
+        if value is None or mode in modes:
+            continue
+        means = "nodes come back whole, and each has one embedding"
+        if modes:
+            means = "it means something in mode " + " or ".join(known.value for known in modes)
+        raise InvalidInputError(
+            f"VectorStoreQuery.{field}={value!r} is not supported in mode {mode.value}; leave it "
+            f"None: {means}"
+        )
+    if query.query_str is None and (mode is VectorStoreQueryMode.HYBRID or mode in _WORD_MODES):
+        raise InvalidInputError(
+            f"the query has no query_str; mode {mode.value} ranks by its words, so expected a text"
+        )
+    if query.sparse_top_k is not None and query.sparse_top_k < 1:
+        raise InvalidInputError(
+            f"sparse_top_k is {query.sparse_top_k!r}; expected a number above 0, or None"
+        )
+
+
+def _k(query: VectorStoreQuery, mode: VectorStoreQueryMode) -> int:
+    wanted = query.hybrid_top_k if mode is VectorStoreQueryMode.HYBRID else None
+    if mode in _WORD_MODES:
+        wanted = query.sparse_top_k
+    return query.similarity_top_k if wanted is None else wanted
+
+
+def _fusion(query: VectorStoreQuery) -> Fusion:
+    """By ranks, or by weights when the query has some; `sparse_top_k` is the depth of both."""
+    fusion = Fusion() if query.alpha is None else Fusion("alpha", alpha=query.alpha)
+    return fusion if query.sparse_top_k is None else replace(fusion, depth=query.sparse_top_k)
 
 
 def _mmr(query: VectorStoreQuery, arguments: Mapping[str, Any]) -> MMR:

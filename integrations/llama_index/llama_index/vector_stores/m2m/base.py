@@ -29,6 +29,9 @@ from m2m_rag.errors import (
 
 _RETRIEVER_ARGUMENTS = (
     "vector_store_query_mode",
+    "alpha",
+    "sparse_top_k",
+    "hybrid_top_k",
     "filters",
     "node_ids",
     "doc_ids",
@@ -182,16 +185,26 @@ class M2MVectorStore(StoreLifecycle):
         return [reader.read(record) for record in records]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Return the nodes nearest to the query's embedding, best first.
+        """Return the nodes that answer a query, best first.
 
-        Modes DEFAULT and MMR. The similarities are the true scores of the collection's metric:
-        cosine in [-1, 1], dot product, or minus the distance. In mode DEFAULT a query without an
-        embedding returns nodes that its filters, doc_ids or node_ids select, with similarity 0.
+        In modes DEFAULT and MMR, those nearest to its embedding. The similarities are the true
+        scores of the collection's metric: cosine in [-1, 1], dot product, or minus the distance.
+        In mode DEFAULT a query without an embedding returns nodes that its filters, doc_ids or
+        node_ids select, with similarity 0.
+
+        In modes TEXT_SEARCH and SPARSE, those whose texts hold words of ``query_str``, by BM25,
+        without an embedding. In mode HYBRID both rankings become one, with similarities from 0
+        to 1: by reciprocal ranks, or with ``alpha`` by weights (1 is the embedding alone, 0 the
+        words alone). See `m2m_rag.Fusion`.
 
         Parameters
         ----------
         query
             ``node_ids`` None or ``[]`` restricts nothing; ``doc_ids=[]`` matches nothing.
+            ``sparse_top_k`` is how many nodes modes TEXT_SEARCH and SPARSE return, and
+            ``hybrid_top_k`` how many mode HYBRID does; ``similarity_top_k`` when None. In mode
+            HYBRID, ``sparse_top_k`` is how many candidates either ranking has, 100 when None, and
+            never fewer than are returned.
         kwargs
             In mode MMR: ``mmr_threshold`` in [0, 1] (1 is relevance alone, by default the query's,
             or 0.5) and ``mmr_prefetch_k``, the number of candidates.
@@ -199,7 +212,8 @@ class M2MVectorStore(StoreLifecycle):
         Raises
         ------
         InvalidInputError
-            An unsupported mode or field, or a missing embedding; also for a wrong dimension.
+            An unsupported mode, a field that the mode does not have, a missing embedding or
+            ``query_str``; also for a wrong dimension.
         InvalidFilterError
             A filter that can't be answered exactly.
         UnknownArgumentError
@@ -233,8 +247,8 @@ class M2MVectorStore(StoreLifecycle):
         similarity_top_k
             Number of nodes to return.
         kwargs
-            Further arguments of `VectorIndexRetriever`, such as ``filters`` or
-            ``vector_store_query_mode``.
+            Further arguments of `VectorIndexRetriever`, such as ``filters``,
+            ``vector_store_query_mode`` or ``alpha``.
         """
         for name in kwargs:
             if name not in _RETRIEVER_ARGUMENTS:
