@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -88,6 +89,108 @@ def test_an_older_snapshot_sees_what_it_was(collection):
         assert (columns.mask(node, old) == before).all()
         numbers, values = columns.numbered("i", old)
         assert [values[n] for n in numbers] == list(range(N))
+
+
+def replace(collection):
+    collection.upsert([[1, 1]], ids=["late"], metadatas=[{"i": 7000}])
+
+
+def delete(collection):
+    collection.delete(["late"])
+
+
+def change(collection):
+    collection.update(["late"], [{"i": 8000}])
+
+
+@pytest.mark.parametrize(
+    "steps", [[replace], [delete], [change], [change, delete], [change, replace], [delete, replace]]
+)
+@pytest.mark.parametrize("is_read_before", [False, True])
+def test_an_older_snapshot_keeps_a_record_that_was_rewritten(collection, steps, is_read_before):
+    """The column is read, or read on, only when the record is gone or another."""
+    columns, node = collection._parts.columns, Compare("i", "eq", 7000)
+    collection.count({"i": 0})
+    replace(collection)
+    if is_read_before:
+        collection.count(node)
+    with collection._snapshot() as old:
+        expected = [N]
+        for step in steps:
+            step(collection)
+        with collection._snapshot() as new:
+            columns.mask(node, new)
+        alive = collection._parts.store.liveness.mask(old)
+        mask = columns.mask(node, old)
+        assert np.flatnonzero(mask if alive is None else mask & alive).tolist() == expected
+        numbers, values = columns.numbered("i", old)
+        assert values[numbers[N]] == 7000
+
+
+def test_readers_never_miss_a_record_that_is_replaced_all_the_time(collection):
+    """Several readers, so that one's snapshot is older than what another has read."""
+    wrong, stopped = [], threading.Event()
+
+    def read():
+        while not stopped.is_set():
+            found = collection.count({"i": 7000}), len(collection.get(where={"i": 7000}))
+            if found != (1, 1):
+                wrong.append(found)
+
+    replace(collection)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(400):
+            replace(collection)
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+def test_values_that_no_record_has_any_more_are_forgotten(collection, monkeypatch):
+    monkeypatch.setattr("m2m_rag._columns.SPARE_VALUES", 40)
+    for step in range(400):
+        collection.update(["r0"], [{"i": 10_000 + step}])
+        assert collection.ids({"i": 10_000 + step}) == ["r0"]
+        assert len(collection._parts.columns._columns["i"].values) <= 2 * N + 41
+    assert collection.count({"i": {"$gte": 50, "$lt": 60}}) == 10
+
+
+def test_columns_take_no_more_memory_than_they_may(collection, monkeypatch):
+    columns = collection._parts.columns
+    for row in range(N):
+        collection.update([f"r{row}"], [{"long": f"{row}" * 1000}])
+    for path in ("i", "odd", "long"):
+        collection.count({path: {"$exists": True}})
+    assert columns._columns["long"].n_bytes > 60_000
+    monkeypatch.setattr("m2m_rag._columns.MOST_BYTES", 70_000)
+    assert collection.count({"tags": {"$exists": True}}) == N
+    assert "long" not in columns._columns or len(columns._columns) == 1
+    assert collection.count({"long": {"$like": "7777%"}}) == 1
+
+
+def test_patterns_are_asked_about_new_values_alone(collection, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "m2m_rag._columns.matches", lambda node, data: asked.append(data) or matches(node, data)
+    )
+    node = {"name": {"$like": "a%"}}
+    collection.update(["r1", "r2"], [{"name": "ab"}, {"name": "b"}])
+    assert [collection.ids(node) for _ in range(3)] == [["r1"]] * 3
+    assert len(asked) == 3
+    collection.update(["r3"], [{"name": "abc"}])
+    assert collection.ids(node) == ["r1", "r3"]
+    assert asked[3:] == [{"name": "abc"}]
+    for letter in "bcdefghijk":
+        collection.ids({"name": {"$like": letter + "%"}})
+    assert collection.ids(node) == ["r1", "r3"]
 
 
 def test_a_write_that_fails_leaves_no_trace_in_the_columns(collection):

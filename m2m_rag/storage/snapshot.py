@@ -155,6 +155,18 @@ class Snapshot:
         ).fetchall()
         return cast("list[tuple[int, int]]", rows)
 
+    def rewritten_at(self) -> int:
+        """Return the last commit that deleted, replaced or changed a record; 0 when none did."""
+        last = self._connection.execute(
+            "SELECT max(ifnull((SELECT max(changed) FROM records WHERE changed IS NOT NULL), 0),"
+            " ifnull((SELECT max(commit_no) FROM tombstones), 0))"
+        ).get
+        if type(last) is not int:
+            raise CorruptError(
+                f"the catalog holds the commit number {last!r:.80}. Restore a backup."
+            )
+        return last
+
     def values(self, two: Condition, first: int, stop: int) -> Iterator[tuple[int, Any, Any]]:
         """Yield (row, value, value) of the rows of a range, for two expressions."""
         found: Any = self._connection.execute(
