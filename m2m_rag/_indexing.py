@@ -168,12 +168,16 @@ class Indexer:
             for path in snapshots.newest(self._folder(state.generation)):
                 try:
                     found = snapshots.load(
-                        path, self.index.settings, self._owner(snapshot), self.backend
+                        path,
+                        self.index.settings,
+                        self._owner(snapshot),
+                        state.n_rows,
+                        self.backend,
                     )
                 except (M2MError, OSError) as error:
                     _log.warning("index snapshot not used: %s", error)
                     continue
-                if found is not None and found.state.n_indexed <= state.n_rows:
+                if found is not None:
                     self.index.put(found.state)
                     self._file = found.file
                     self._saved_rows = found.state.n_indexed

@@ -1,4 +1,4 @@
-r"""Snapshots of the index on disk, format 2: one file a state, read through a memory map.
+r"""Snapshots of the index on disk, format 3: one file a state, read through a memory map.
 
 The index is derived from the catalog and the vectors: a file that is missing, damaged or does not
 fit is left alone and the index is built again.
@@ -6,12 +6,15 @@ fit is left alone and the index is built again.
 Layout, little-endian::
 
     0     8   magic "M2MHRM2\0"
-    8     4   uint32 format version, 2
+    8     4   uint32 format version, 3
     12    4   uint32 length of the header
     16    8   uint64 XXH3-64 of the header
     24    …   header: UTF-8 JSON, the state's numbers and for each array name, dtype, shape,
               offset from the file's begin and XXH3-64
     …         the arrays, each at a multiple of 64 bytes
+
+The codes of the centroids and the coarse clusters are not in it: they follow from the rest, and are
+made again when it is loaded (1 ms for 1,264 clusters).
 
 A file is written under a temporary name, synced and renamed, so a name always means a whole file.
 Its arrays are used where they are mapped; what grows is copied out of it, cluster by cluster.
@@ -24,6 +27,7 @@ vector files; a file that is cut off within a search is the case that is left.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import struct
@@ -38,21 +42,19 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from m2m_rag._types import Metric
 from m2m_rag.compute.clustered import LANES, Cells, Clusters
 from m2m_rag.errors import CorruptError
-from m2m_rag.index.hrm2.admitting import check_clusters
-from m2m_rag.index.hrm2.calibration import Curve, Point
+from m2m_rag.index.hrm2.admitting import DTYPES, Numbers, check_arrays, read_numbers
+from m2m_rag.index.hrm2.centroids import code_centroids
 from m2m_rag.index.hrm2.state import BuildBackend, Settings, State
 
 MAGIC = b"M2MHRM2\0"
-VERSION = 2
+VERSION = 3
 SUFFIX = ".hrm2"
 _HEAD = struct.Struct("<8sIIQ")
 _ALIGNMENT = 64
-_CLUSTER_ARRAYS = (
-    "signs", "order", "center", "coarse", "coarse_first", "centroid_blocks", "centroid_slots",
-    "fine", "facts", "sizes",
-)  # fmt: skip
+_CLUSTER_ARRAYS = ("signs", "order", "center", "fine", "facts", "sizes")
 
 
 class Mapped:
@@ -86,10 +88,10 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
     owner
         What the file belongs to, as JSON values: `load` wants the same.
     folder
-        Made when missing.
+        It and its parent are made when missing, for their owner alone, as the file is.
     """
     clusters = state.clusters
-    arrays = {name: getattr(clusters, name) for name in _CLUSTER_ARRAYS}
+    arrays: dict[str, NDArray[Any]] = {name: getattr(clusters, name) for name in _CLUSTER_ARRAYS}
     sizes = clusters.sizes.copy()  # lanes may be added meanwhile: what is saved is what is counted
     n_blocks = -(-sizes // LANES)
     parts = [clusters.cells.codes(c)[:n] for c, n in enumerate(n_blocks.tolist())]
@@ -97,7 +99,8 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
     lanes = [clusters.cells.rows(c)[: LANES * n] for c, n in enumerate(n_blocks.tolist())]
     arrays["rows"] = np.concatenate(lanes)
     arrays.update(sizes=sizes, coarse_of=state.coarse_of, limits=state.limits)
-    table, offset = [], 0
+    table: list[list[Any]] = []
+    offset = 0
     for name, array in arrays.items():
         table.append([name, array.dtype.str, list(array.shape), offset, _digest(array)])
         offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
@@ -116,12 +119,13 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
             "arrays": table,
         }
     ).encode()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for missing in (folder.parent, folder):
+        missing.mkdir(exist_ok=True, mode=0o700)
     name = f"{state.n_indexed:012d}-{uuid.uuid4().hex[:12]}{SUFFIX}"
     temporary = folder / (name + ".tmp")
     begin = _begin(len(header))
     try:
-        with open(temporary, "xb") as stream:
+        with open(temporary, "xb", opener=_private) as stream:
             stream.write(_HEAD.pack(MAGIC, VERSION, len(header), xxhash.xxh3_64_intdigest(header)))
             stream.write(header)
             for (_, _, _, place, _), array in zip(table, arrays.values(), strict=True):
@@ -136,10 +140,25 @@ def save(state: State, settings: Settings, owner: Mapping[str, Any], folder: Pat
     return folder / name
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def load(
-    path: Path, settings: Settings, owner: Mapping[str, Any], backend: BuildBackend
+    path: Path, settings: Settings, owner: Mapping[str, Any], n_rows: int, backend: BuildBackend
 ) -> Loaded | None:
     """Return the state in a file, or None when it belongs to something else.
+
+    Parameters
+    ----------
+    path
+        The file; anyone may have written it.
+    settings, owner
+        Those that it was saved with.
+    n_rows
+        Of the collection; a state that has seen more belongs to something else.
+    backend
+        Searches with it.
 
     Raises
     ------
@@ -154,9 +173,13 @@ def load(
             return None
         if header["owner"] != dict(owner) or header["settings"] != list(settings):
             return None
+        if header["n_indexed"] > n_rows:
+            return None
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         arrays = _arrays(np.frombuffer(mapped, np.uint8), begin, header["arrays"])
-        return Loaded(_state(header, arrays, settings, backend), Mapped(mapped))
+        numbers = read_numbers(header, owner["dimension"], n_rows)
+        check_arrays(arrays, numbers, settings.metric)
+        return Loaded(_state(numbers, arrays, settings.metric, backend), Mapped(mapped))
 
 
 def check(path: Path) -> None:
@@ -189,43 +212,56 @@ def _header(stream: BinaryIO) -> tuple[int, dict[str, Any], int]:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise CorruptError(
             f"{path} is damaged: {error}. Delete it; the index is derived."
         ) from error
 
 
 def _state(
-    header: dict[str, Any], arrays: dict[str, Any], settings: Settings, backend: BuildBackend
+    numbers: Numbers, arrays: dict[str, Any], metric: Metric, backend: BuildBackend
 ) -> State:
-    """Put a state together from what a file holds."""
-    n_blocks = -(-arrays["sizes"] // LANES)
-    first = np.cumsum(n_blocks) - n_blocks
-    n_fine = len(arrays["sizes"])
-    if n_blocks.sum() > len(arrays["blocks"]):
-        raise ValueError("there are fewer blocks of codes than clusters need")
+    """Put a state together from what a file holds, which was checked."""
+    sizes, coarse_of, limits = arrays["sizes"], arrays.pop("coarse_of"), arrays.pop("limits")
+    n_blocks = -(-sizes // LANES)
     cells = Cells(
         [(arrays.pop("blocks"), arrays.pop("rows"))],
-        np.zeros(n_fine, dtype=np.int32),
-        first.astype(np.int32),
+        np.zeros(len(sizes), dtype=np.int32),
+        (np.cumsum(n_blocks) - n_blocks).astype(np.int32),
         n_blocks.astype(np.int32),
     )
-    coarse_of, limits = arrays.pop("coarse_of"), arrays.pop("limits")
+    coarse, first, blocks, slots = code_centroids(
+        arrays["fine"], arrays["facts"], coarse_of, backend
+    )
     clusters = Clusters(
-        metric=settings.metric,
-        dimension=header["dimension"],
+        metric=metric,
+        dimension=numbers.dimension,
         cells=cells,
-        spread=header["spread"],
-        reach=header["reach"],
+        spread=numbers.spread,
+        reach=numbers.reach,
+        coarse=coarse,
+        coarse_first=first,
+        centroid_blocks=blocks,
+        centroid_slots=slots,
         **arrays,
     )
-    check_clusters(clusters, coarse_of, limits, header["owner"]["dimension"])
-    points = [Point(int(k), *rest) for k, *rest in header["points"]]
-    measured_fine, measured_rows, n_seen = header["n_measured"]
     return State(
-        clusters, backend.pack(clusters), coarse_of, limits, header["n_indexed"],
-        header["n_built"], header["n_purged"], Curve(measured_fine, measured_rows, n_seen, points),
-    )  # fmt: skip
+        clusters,
+        backend.pack(clusters),
+        coarse_of,
+        limits,
+        numbers.n_indexed,
+        numbers.n_built,
+        numbers.n_purged,
+        numbers.curve,
+    )
 
 
 def newest(folder: Path) -> list[Path]:
@@ -240,12 +276,16 @@ def newest(folder: Path) -> list[Path]:
 def _arrays(raw: NDArray[np.uint8], begin: int, table: list[Any]) -> dict[str, Any]:
     arrays = {}
     for name, kind, shape, offset, digest in table:
+        if DTYPES.get(name) != kind or not all(type(n) is int for n in [offset, *shape]):
+            raise ValueError(f"{name!r:.80} is no array of an index")
         dtype = np.dtype(kind)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         part = raw[begin + offset : begin + offset + size]
-        if len(part) != size or _digest(part) != digest:
+        if min(offset, *shape) < 0 or len(part) != size or _digest(part) != digest:
             raise ValueError(f"array {name!r} does not match its checksum")
         arrays[name] = part.view(dtype).reshape(shape)
+    if arrays.keys() != DTYPES.keys():
+        raise ValueError("it holds other arrays than an index has")
     return arrays
 
 

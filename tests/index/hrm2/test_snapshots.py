@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from clustered_data import clustered
 
 from m2m_rag._types import Segment
 from m2m_rag.compute import get_backend
+from m2m_rag.compute.clustered import FACT
 from m2m_rag.errors import CorruptError
 from m2m_rag.index import HRM2Index
 from m2m_rag.index.hrm2 import snapshots
@@ -24,8 +29,8 @@ def built():
     return index, segments
 
 
-def load(path, index, owner=OWNER):
-    loaded = snapshots.load(path, index.settings, owner, get_backend("numba"))
+def load(path, index, owner=OWNER, n_rows=2048):
+    loaded = snapshots.load(path, index.settings, owner, n_rows, get_backend("numba"))
     return loaded and loaded.state
 
 
@@ -41,6 +46,9 @@ def test_what_is_loaded_is_what_was_saved(built, tmp_path):
         assert [a.tolist() for a in one[0]] == [b.tolist() for b in two[0]]
         assert [a.tolist() for a in one[1]] == [b.tolist() for b in two[1]]
     assert other.state.curve == index.state.curve
+    for name in ("coarse", "coarse_first", "centroid_blocks", "centroid_slots"):
+        one, two = (getattr(each.state.clusters, name) for each in (index, other))
+        assert one.tobytes() == two.tobytes(), name
 
 
 def test_growth_goes_on_from_a_map(built, tmp_path):
@@ -63,6 +71,7 @@ def test_another_owner_or_other_settings_do_not_fit(built, tmp_path):
     index, _ = built
     path = snapshots.save(index.state, index.settings, OWNER, tmp_path)
     assert load(path, index, {**OWNER, "generation": 2}) is None
+    assert load(path, index, n_rows=2047) is None
     other = HRM2Index(get_backend("numba"), "l2")
     assert load(path, other) is None
 
@@ -97,48 +106,108 @@ def test_a_cut_file_is_refused(built, tmp_path):
             load(path, index)
 
 
+def _set(at, value):
+    def change(array):
+        array = array.copy()
+        array[at] = value
+        return array
+
+    return change
+
+
+ARRAYS = [
+    ("signs", _set((0, 0), np.nan)),
+    ("signs", lambda a: a * 2.0),
+    ("order", lambda a: a + 1),
+    ("order", _set((0, 0), 1)),
+    ("fine", lambda a: a[:-1]),
+    ("facts", lambda a: a[:, :-1]),
+    ("facts", _set((FACT.width, 3), np.inf)),
+    ("facts", _set((FACT.key_scale, 3), 3e38)),
+    ("facts", _set((FACT.norm2, 3), 0.0)),
+    ("facts", _set((FACT.share, 3), -1.0)),
+    ("center", lambda a: a[:-1]),
+    ("center", _set(0, np.nan)),
+    ("dimension", lambda d: d + 1),
+    ("dimension", lambda d: 1 << 40),
+    ("dimension", lambda d: float(d)),
+    ("spread", lambda _: float("nan")),
+    ("reach", lambda _: "far"),
+    ("reach", lambda _: float("inf")),
+    ("coarse_of", lambda a: a + 10**6),
+    ("coarse_of", lambda a: a[:-1]),
+    ("coarse_of", lambda a: a[::-1].copy()),
+    ("coarse_of", _set(0, -1)),
+    ("limits", lambda a: a[:-1]),
+    ("limits", lambda a: a * 0),
+    ("n_indexed", lambda n: n - 1),
+    ("n_indexed", lambda n: True),
+    ("n_built", lambda n: 0),
+    ("n_built", lambda n: n + 1),
+    ("n_purged", lambda n: -1),
+    ("curve", lambda c: c._replace(n_fine=-1)),
+    ("curve", lambda c: c._replace(n_seen=0.5)),
+    ("curve", lambda c: c._replace(points=[c.points[0]._replace(clusters=0.0)])),
+    ("curve", lambda c: c._replace(points=[c.points[0]._replace(recall=float("nan"))])),
+    ("curve", lambda c: c._replace(points=[c.points[0]._replace(epsilon=7.0)])),
+    ("curve", lambda c: c._replace(points=[c.points[0][:3]])),
+    ("curve", lambda c: c._replace(points=[c.points[0]._replace(k=1), *c.points])),
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("centroid_slots", lambda a: a + 10**6),
-        ("centroid_slots", lambda a: np.full_like(a, -1)),
-        ("centroid_slots", lambda a: np.where(a == a.max(), np.int32(-2), a)),
-        ("order", lambda a: a + 1),
-        ("order", lambda a: a.astype(np.int64)),
-        ("coarse_first", lambda a: a[::-1].copy()),
-        ("coarse_first", lambda a: np.zeros_like(a)),
-        ("coarse_first", lambda a: a * 2),
-        ("fine", lambda a: a[:-1]),
-        ("facts", lambda a: a[:, :-1]),
-        ("center", lambda a: a[:-1]),
-        ("coarse", lambda a: a[:, :-64]),
-        ("centroid_blocks", lambda a: a[:, :-64]),
-        ("dimension", lambda d: d + 1),
-        ("dimension", lambda d: 1 << 40),
-    ],
+    ("name", "change"), ARRAYS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(ARRAYS)]
 )
 def test_numbers_that_lead_elsewhere_are_refused(built, tmp_path, name, change):
     """The checksums are right: whoever wrote the file meant it."""
     index, _ = built
     state = index.state
-    clusters = state.clusters._replace(**{name: change(getattr(state.clusters, name))})
-    path = snapshots.save(state._replace(clusters=clusters), index.settings, OWNER, tmp_path)
+    if name in state._fields:
+        state = state._replace(**{name: change(getattr(state, name))})
+    else:
+        clusters = state.clusters._replace(**{name: change(getattr(state.clusters, name))})
+        state = state._replace(clusters=clusters)
+    path = snapshots.save(state, index.settings, OWNER, tmp_path)
     snapshots.check(path)
     with pytest.raises(CorruptError):
         load(path, index)
 
 
-def test_other_states_that_lead_elsewhere_are_refused(built, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [_set(0, -1), _set(0, 2048), lambda rows: np.repeat(rows[::2], 2)],
+    ids=["negative", "beyond", "twice"],
+)
+def test_rows_that_there_are_not_are_refused(built, tmp_path, change):
     index, _ = built
-    state = index.state
-    for other in (
-        state._replace(coarse_of=state.coarse_of + 10**6),
-        state._replace(coarse_of=state.coarse_of[:-1]),
-        state._replace(limits=state.limits[:-1]),
-    ):
-        path = snapshots.save(other, index.settings, OWNER, tmp_path)
-        with pytest.raises(CorruptError):
-            load(path, index)
+    cells = index.state.clusters.cells
+    other = replace(cells, arenas=[(cells.arenas[0][0], change(cells.arenas[0][1]))])
+    clusters = index.state.clusters._replace(cells=other)
+    path = snapshots.save(index.state._replace(clusters=clusters), index.settings, OWNER, tmp_path)
+    snapshots.check(path)
+    with pytest.raises(CorruptError, match="'rows'"):
+        load(path, index)
+
+
+def test_an_array_of_another_type_is_refused(built, tmp_path):
+    index, _ = built
+    clusters = index.state.clusters
+    other = index.state._replace(clusters=clusters._replace(order=clusters.order.astype(np.int64)))
+    path = snapshots.save(other, index.settings, OWNER, tmp_path)
+    for reading in (snapshots.check, lambda path: load(path, index)):
+        with pytest.raises(CorruptError, match="'order' is no array"):
+            reading(path)
+
+
+def test_it_is_its_owners_alone(built, tmp_path):
+    index, _ = built
+    old = os.umask(0)
+    try:
+        path = snapshots.save(index.state, index.settings, OWNER, tmp_path / "index" / "1")
+    finally:
+        os.umask(old)
+    modes = [stat.S_IMODE(p.stat().st_mode) for p in (path, path.parent, path.parent.parent)]
+    assert modes == [0o600, 0o700, 0o700]
 
 
 def test_a_link_is_no_snapshot(built, tmp_path):
