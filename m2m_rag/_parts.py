@@ -9,6 +9,7 @@ from m2m_rag._iterating import Iterations
 from m2m_rag._types import Metric
 from m2m_rag.compute import get_backend
 from m2m_rag.config import compute_backend
+from m2m_rag.storage.fork_gate import GATE
 from m2m_rag.storage.store import CollectionStore
 
 
@@ -16,7 +17,8 @@ class Parts:
     """An open collection: what is stored, its columns and its index.
 
     The index, and with it the compute backend, is made when it is first needed: importing Numba
-    takes 0.35 s, which opening, writing and reading do without.
+    takes 0.35 s, which opening, writing and reading do without. A fork waits for the end of the
+    import: the child would wait for ever for a module that a thread of its parent was importing.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class Parts:
     def indexer(self) -> Indexer:
         """The index and the thread that tends it."""
         if self._indexer is None:
-            with self._lock:
+            with GATE.inside(), self._lock:
                 if self._indexer is None:
                     backend = get_backend(compute_backend())
                     made = Indexer(self.store, backend, *self._settings)

@@ -17,6 +17,7 @@ BASE = {
     "_forking",
     "_lazy",
     "_optional",
+    "_presence",
     "_threads",
     "_underway",
     "errors",
@@ -48,6 +49,7 @@ LAYERS = [
         "_writing",
         "aio",
         "inputs",
+        "records",
     },
     {"splats", "text", "datalake"},
     {"service", "cli", "edge", "distributed", "bench"},
@@ -72,6 +74,7 @@ SAME_ROOM = {
     "_writing",
     "aio",
     "inputs",
+    "records",
 }
 """The engine's files are one room: they may import each other."""
 DRAWN = {("cli", "bench")}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 from m2m_rag import Database
 from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError
-from m2m_rag.storage import verifying
+from m2m_rag.storage import compacting, verifying
 from m2m_rag.storage.registry import Registry
 
 N, D = 3000, 16
@@ -435,6 +436,55 @@ def test_erase_leaves_no_byte_of_what_was_deleted(path, vectors, fault_table):
         assert answers(collection, vectors) == before
     assert traces(path, needles) == []
     fault_table.add("F16", "records erased", 100, 9, strings_sought=len(needles), found=0)
+
+
+def test_erasing_waits_for_another_flush(path):
+    """SQLite refuses a checkpoint beside another at once; nobody reads."""
+    is_over, errors = threading.Event(), []
+
+    def flush():
+        try:
+            while not is_over.is_set():
+                database.flush()
+        except BaseException as error:
+            errors.append(error)
+
+    with Database(path) as database:
+        collection = database.open("c")
+        thread = threading.Thread(target=flush)
+        thread.start()
+        try:
+            for row in range(15):
+                collection.delete([f"id{row}"])
+                assert collection.compact(erase=True).is_settled
+        finally:
+            is_over.set()
+            thread.join()
+        assert errors == []
+
+
+def test_a_flush_sweeps_nothing_that_a_later_reader_needs(path, vectors, monkeypatch):
+    """Between its two steps a reader begins, and another thread compacts."""
+    checkpoint, done = compacting.checkpoint, []
+
+    def checkpoint_then_others(*arguments):
+        result = checkpoint(*arguments)
+        if not done:
+            done.append(snapshot.enter_context(reader.open("c")._snapshot()))
+            thread = threading.Thread(target=database.open("c").compact)
+            thread.start()
+            thread.join()
+        return result
+
+    with Database(path) as database, Database(path, read_only=True) as reader:
+        database.open("c").delete(["id0"])
+        with ExitStack() as snapshot:
+            monkeypatch.setattr(compacting, "checkpoint", checkpoint_then_others)
+            database.flush()
+            old = reader.open("c")._parts.store.vectors(done[0], np.array([2999]))
+            assert old.tobytes() == vectors[2999].tobytes()
+        database.flush()
+        assert len(list(path.rglob("*.f32"))) == 1
 
 
 def test_flush_empties_the_log(path):

@@ -9,6 +9,7 @@ flush, compaction or repair sweeps.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -28,6 +29,7 @@ from m2m_rag.storage.vectors import Block, DiskVectors, Layout, MemoryVectors, V
 
 STEP_BYTES = 16 << 20
 """Vectors that are moved at a time."""
+POLL_S = 0.002
 
 Read: TypeAlias = Callable[[RowArray], FloatArray]
 
@@ -91,18 +93,23 @@ def settle(folder: Path, patience_s: float, *, with_old_formats: bool = False) -
         Also remove the catalogs of older formats that migrations have kept.
     """
     path = folder / CATALOG_FILE
-    if not checkpoint(path, KIND, apsw.SQLITE_CHECKPOINT_FULL, patience_s):
-        return False
-    with opened(path, KIND) as connection:
-        connection.execute("BEGIN IMMEDIATE").fetchall()  # nobody appends to a new file now
-        snapshot = Snapshot(connection)
-        names = {file.name for file in snapshot.layout().files}
-        uses = leftovers.in_collection(folder, snapshot.state.generation, names)
-        if with_old_formats:
-            uses |= {name: "leftover" for name in uses if leftovers.OLD_CATALOG.fullmatch(name)}
-        leftovers.sweep(folder, uses)
-        connection.execute("ROLLBACK").fetchall()
-    return True
+    while True:
+        with opened(path, KIND) as connection:
+            generation = Snapshot(connection).state.generation
+        if not checkpoint(path, KIND, apsw.SQLITE_CHECKPOINT_FULL, patience_s):
+            return False
+        with opened(path, KIND) as connection:
+            connection.execute("BEGIN IMMEDIATE").fetchall()  # nobody appends to a new file now
+            snapshot = Snapshot(connection)
+            if snapshot.state.generation == generation:  # a later one may have readers that began
+                names = {file.name for file in snapshot.layout().files}
+                uses = leftovers.in_collection(folder, generation, names)
+                if with_old_formats:
+                    old = {name for name in uses if leftovers.OLD_CATALOG.fullmatch(name)}
+                    uses |= dict.fromkeys(old, "leftover")
+                leftovers.sweep(folder, uses)
+                connection.execute("ROLLBACK").fetchall()
+                return True
 
 
 def shrink(folder: Path) -> None:
@@ -115,6 +122,8 @@ def shrink(folder: Path) -> None:
 def checkpoint(path: Path, kind: DatabaseKind, mode: int, patience_s: float) -> bool:
     """Move a database's log into its file, on disk; return False when readers are in the way.
 
+    Another checkpoint is in the way, too, and SQLite does not wait for it by itself.
+
     Parameters
     ----------
     path, kind
@@ -125,13 +134,19 @@ def checkpoint(path: Path, kind: DatabaseKind, mode: int, patience_s: float) -> 
     patience_s
         How long to wait for them.
     """
+    deadline = time.monotonic() + patience_s
     with opened(path, kind) as connection:
-        connection.set_busy_timeout(int(1000 * patience_s))
-        try:
-            connection.wal_checkpoint(mode=mode)
-        except apsw.BusyError:
-            return False
-    return True
+        while True:
+            left_s = max(deadline - time.monotonic(), 0.0)
+            connection.set_busy_timeout(int(1000 * left_s))
+            try:
+                connection.wal_checkpoint(mode=mode)
+            except apsw.BusyError:
+                if left_s == 0.0:
+                    return False
+                time.sleep(POLL_S)
+            else:
+                return True
 
 
 def folder_bytes(folder: Path) -> int:

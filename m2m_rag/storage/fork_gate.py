@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from m2m_rag._forking import ForkSafeLock
+from m2m_rag._presence import Presence, Token
 from m2m_rag.errors import StorageError
 
 WAIT_S = 10.0
@@ -21,7 +24,7 @@ POLL_S = 0.0005
 
 
 class ForkGate:
-    """Counts who is inside, by thread; ``with gate:`` is one way in and out.
+    """Knows who is inside, by thread; ``with gate.inside():`` is one way in and out.
 
     A thread that is inside may enter again, also while a fork waits, and so may the thread that
     forks.
@@ -29,14 +32,14 @@ class ForkGate:
 
     def __init__(self) -> None:
         self.is_refused = False
-        self._inside: dict[int, int] = {}
+        self._present = Presence()
         self._lock = ForkSafeLock()
         self._turn = threading.Lock()
         self._forking = 0
         self._is_late = False
 
-    def enter(self) -> int:
-        """Wait while a fork is under way; return what `leave` takes.
+    def enter(self) -> Token:
+        """Wait while a fork is under way; return what is to be kept, and what `leave` takes.
 
         Raises
         ------
@@ -52,9 +55,8 @@ class ForkGate:
                     "call is running, or start the process by 'spawn' or 'forkserver'."
                 )
             with self._lock:
-                if self._forking in (0, me) or me in self._inside:
-                    self._inside[me] = self._inside.get(me, 0) + 1
-                    return me
+                if self._forking in (0, me) or me in self._present.threads():
+                    return self._present.enter()
             time.sleep(POLL_S)
 
     @property
@@ -62,25 +64,22 @@ class ForkGate:
         """Whether a fork is under way or waits for those inside."""
         return self._forking != 0
 
-    def admit(self, thread: int) -> None:
+    def admit(self, thread: int) -> Token:
         """Enter for another thread, also while a fork waits: it waits for the caller, too."""
-        with self._lock:
-            self._inside[thread] = self._inside.get(thread, 0) + 1
+        return self._present.enter(thread)
 
-    def leave(self, entered: int) -> None:
-        """Undo one `enter`; another thread may do so."""
-        with self._lock:
-            self._inside[entered] -= 1
-            if not self._inside[entered]:
-                del self._inside[entered]
+    def leave(self, token: Token) -> None:
+        """Undo one `enter` or `admit`; another thread may do so."""
+        self._present.leave(token)
 
-    def __enter__(self) -> None:
-        """Enter."""
-        self.enter()
-
-    def __exit__(self, *_: object) -> None:
-        """Leave."""
-        self.leave(threading.get_ident())
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Enter, and leave at the end."""
+        token = self.enter()
+        try:
+            yield
+        finally:
+            self.leave(token)
 
     def close(self) -> None:
         """Before a fork: let nobody in, and wait until the other threads are out."""
@@ -100,15 +99,14 @@ class ForkGate:
 
     def renew(self) -> None:
         """After a fork, in the child: the other threads are gone."""
-        me = self._forking
-        self._inside = {me: self._inside[me]} if me in self._inside else {}
+        self._present.keep(self._forking)
         self._turn = threading.Lock()
         self.is_refused = self.is_refused or self._is_late
         self._forking, self._is_late = 0, False
 
     def _others_are_inside(self) -> bool:
         with self._lock:
-            return any(thread != self._forking for thread in self._inside)
+            return bool(self._present.threads() - {self._forking})
 
 
 GATE = ForkGate()

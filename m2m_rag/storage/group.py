@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from types import FrameType
 from typing import cast
 
 import apsw
 
+from m2m_rag._presence import Token
 from m2m_rag.storage.transaction import Transaction
 from m2m_rag.storage.vectors.base import Vectors
 
@@ -32,10 +34,13 @@ LOOKS_S = 1.0
 class Member:
     """A writer: its place in the queue, and later in a group."""
 
-    def __init__(self, *, is_alone: bool) -> None:
+    def __init__(self, user: FrameType | None, *, is_alone: bool) -> None:
         self.is_alone = is_alone
         self.thread = threading.get_ident()
-        self.is_admitted = False
+        self.user = user
+        """Whose write it is, while it lasts."""
+        self.admission: Token | None = None
+        """Of the gate of forks, when the writer before it has let it in."""
         self.has_left = False
         """Whether its call is over; one that still has the turn then has lost it."""
         self._is_over = False

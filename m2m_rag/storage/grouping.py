@@ -27,7 +27,8 @@ write is stored unless the group failed. In the middle of the commit itself it i
 known what became of it: either all of the group is stored, or nothing is and the others get a
 `StorageError`. Where an interrupt cuts off the very steps that pass the turn on, the next writer
 takes it: at once when it comes later, within a second when it waits already (16,000 interrupts of
-one thread, at random microseconds: no hang, nothing lost).
+one thread, at random microseconds: no hang, nothing lost). What a signal handler or a finalizer
+would write in the middle of a write of the same thread is refused (`nesting`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from m2m_rag._forking import ForkSafe
 from m2m_rag.errors import StorageError, SyncError
 from m2m_rag.storage.fork_gate import GATE
 from m2m_rag.storage.group import Group, Member
+from m2m_rag.storage.nesting import is_on_stack, user_frame
 from m2m_rag.storage.sqlite import translated
 from m2m_rag.storage.transaction import Transaction
 
@@ -83,6 +85,7 @@ class Writers(ForkSafe):
         self._failure: SyncError | None = None
         self._lock = threading.Lock()
         self._queue: deque[Member] = deque()
+        self._by_thread: dict[int, Member] = {}
         self._owner: Member | None = None
         self._group: Group | None = None
 
@@ -98,8 +101,10 @@ class Writers(ForkSafe):
     @contextmanager
     def transaction(self, *, is_alone: bool) -> Iterator[Transaction]:
         """Wait for the turn, write, and wait until it is on disk."""
-        member = Member(is_alone=is_alone or not self._shares)
+        member = Member(user_frame(), is_alone=is_alone or not self._shares)
+        self._refuse_nested(member.thread)
         try:
+            self._by_thread[member.thread] = member
             self._take_turn(member)
             with translated(self._path), self._begun().body() as transaction:
                 yield transaction
@@ -111,14 +116,26 @@ class Writers(ForkSafe):
                 self._undo_body(error)
             raise
         finally:
-            member.has_left = True
-            if member.is_admitted:
-                GATE.leave(member.thread)
+            member.has_left = True  # first, where no interrupt can come before
+            member.user = None
+            self._by_thread.pop(member.thread, None)  # a nested one may have come and gone
+            if member.admission is not None:
+                GATE.leave(member.admission)
+
+    def _refuse_nested(self, thread: int) -> None:
+        """Raise when this thread is in the middle of a write."""
+        outer = self._by_thread.get(thread)
+        if outer is not None and not outer.has_left and is_on_stack(outer.user):
+            raise StorageError(
+                "a write to this collection is under way in this very thread, which a signal "
+                "handler or a finalizer has interrupted. Nothing was written by this one. Write "
+                "when the other has ended, or from another thread."
+            )
 
     def _take_turn(self, member: Member) -> None:
         """Wait for the turn, or take a lost one.
 
-        Writes of one thread do not nest, so one that finds the turn its own has lost it as well.
+        Nested writes are refused, so one that finds the turn its own has lost it as well.
         """
         with self._lock:
             owner = self._owner
@@ -205,8 +222,7 @@ class Writers(ForkSafe):
             if not self._queue or self._queue[0].is_alone:
                 return False
             follower = self._queue[0]
-            GATE.admit(follower.thread)
-            follower.is_admitted = True
+            follower.admission = GATE.admit(follower.thread)
             self._call(follower)
         return True
 
@@ -271,6 +287,7 @@ class Writers(ForkSafe):
         """See `ForkSafe`; a group that a fork did not wait for is kept: nobody may close it."""
         self._lock = threading.Lock()
         self._queue.clear()
+        self._by_thread.clear()
         self._owner = None
         self._lost, self._group = self._group, None
 

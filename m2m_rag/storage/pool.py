@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import apsw
 
 from m2m_rag._forking import ForkSafeLock
+from m2m_rag._presence import Presence
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage.fork_gate import GATE, POLL_S
 from m2m_rag.storage.frozen import check_current, is_current
@@ -32,7 +33,7 @@ class ConnectionPool:
         self._single = single
         self._turn = ForkSafeLock()
         self._idle: list[apsw.Connection] = []
-        self._lent_to: list[int] = []
+        self._lent = Presence()
         self._lock = ForkSafeLock()
         self._closed = False
         with _pools_lock:
@@ -48,27 +49,26 @@ class ConnectionPool:
             After `close`.
         """
         if self._single:
-            with self._turn, GATE:
+            with self._turn, GATE.inside():
                 self._check_open()
                 if not self._idle:
                     self._idle.append(self._connect())
                 yield self._idle[0]
             return
-        user = GATE.enter()
+        inside = GATE.enter()
         try:
-            connection = self._borrow(user)
+            loan = self._lent.enter()
+            connection: apsw.Connection | None = None
             try:
-                if connection is None:
-                    connection = self._connect()
+                connection = self._borrow() or self._connect()
                 yield connection
                 check_current(connection)
             finally:
-                with self._lock:
-                    self._lent_to.remove(user)
-                    if connection is not None:
-                        self._take_back(connection)
+                if connection is not None:
+                    self._take_back(connection)
+                self._lent.leave(loan)
         finally:
-            GATE.leave(user)
+            GATE.leave(inside)
 
     def close(self) -> None:
         """Lend no more, wait for the connections that other threads use, and close all."""
@@ -79,7 +79,7 @@ class ConnectionPool:
             return
         with self._lock:
             self._closed = True
-        while self._is_lent_to_others():
+        while self._lent.threads() - {threading.get_ident()}:
             time.sleep(POLL_S)
         self._close_all()
 
@@ -90,12 +90,12 @@ class ConnectionPool:
 
     def renew(self) -> None:
         """In a forked child: forget what the parent's other threads had borrowed."""
-        self._lent_to.clear()
+        self._lent.keep(threading.get_ident())
 
-    def _borrow(self, user: int) -> apsw.Connection | None:
+    def _borrow(self) -> apsw.Connection | None:
+        """Return an idle connection, or None; a loan that is noted before this is waited for."""
         with self._lock:
             self._check_open()
-            self._lent_to.append(user)
             while self._idle:
                 connection = self._idle.pop()
                 if is_current(connection):
@@ -108,17 +108,14 @@ class ConnectionPool:
         if connection.in_transaction:
             connection.close(True)  # which ends it; where a traceback holds it, dropping does not
         else:
-            self._idle.append(connection)
-
-    def _is_lent_to_others(self) -> bool:
-        with self._lock:
-            return any(user != threading.get_ident() for user in self._lent_to)
+            with self._lock:
+                self._idle.append(connection)
 
     def _close_all(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         if idle:
-            with GATE:
+            with GATE.inside():
                 for connection in idle:
                     connection.close()
 

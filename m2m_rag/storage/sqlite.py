@@ -60,7 +60,7 @@ def create_database(path: Path, kind: DatabaseKind) -> None:
     for leftover in path.parent.glob(unfinished.name + "*"):
         leftover.unlink()
     private_file(unfinished)
-    with translated(path), GATE:
+    with translated(path), GATE.inside():
         connection = apsw.Connection(str(unfinished), vfs=_checksum_vfs())
         try:
             _configure(connection, NO_FUNCTIONS)
@@ -114,14 +114,14 @@ def open_database(
         Its format is older.
     """
     if path is None:
-        with GATE:
+        with GATE.inside():
             connection = apsw.Connection(":memory:")
             _configure(connection, functions)
             connection.execute(kind.schema).fetchall()
             return connection
     for suffix in ("", *LOG_SUFFIXES):
         refuse_link(path.with_name(path.name + suffix))
-    with translated(path), GATE:
+    with translated(path), GATE.inside():
         if not path.exists():
             raise CorruptError(f"{path} is missing. Restore a backup.")
         connection = connect(path, _checksum_vfs())
@@ -158,7 +158,7 @@ def opened(
     """
     with (
         translated(path),
-        GATE,
+        GATE.inside(),
         closing(open_database(path, kind, any_format=any_format)) as connection,
     ):
         yield connection
@@ -183,6 +183,8 @@ def translated(path: Path | None) -> Iterator[None]:
                 f"{where}: the system could not put a write on disk ({error}). The write was "
                 "undone; close the database, look at the disk, and open the database again."
             ) from error
+        if kind == apsw.SQLITE_IOERR_SHMSIZE:  # what reading a log takes beside it, 32 KiB at least
+            raise StorageError(f"{where}: the disk is full ({error}).") from error
         raise StorageError(f"{where}: reading or writing failed ({error}).") from error
     except apsw.ReadOnlyError as error:
         raise ReadOnlyError(

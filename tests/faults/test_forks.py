@@ -179,6 +179,28 @@ def test_no_fork_hangs_while_writers_share_commits(tmp_path):
 
 
 @needs_fork
+@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.25])
+def test_a_fork_in_another_threads_first_search(path, after_s):
+    """The thread imports Numba: a child that found the import half done would wait for ever."""
+    code = f"""
+import os, signal, threading, time, numpy
+from m2m_rag import Database
+collection = Database({str(path)!r}, read_only=True).open("c")
+thread = threading.Thread(target=collection.search, args=(numpy.ones(2),))
+thread.start()
+time.sleep({after_s})
+pid = os.fork()
+if pid == 0:
+    signal.alarm({HANGS_S})
+    os._exit(0 if len(collection.search(numpy.ones(2))) == 2 else 1)
+thread.join()
+raise SystemExit(os.waitpid(pid, 0)[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_fork
 def test_a_fork_waits_for_a_group_whose_members_read(tmp_path, monkeypatch):
     """The next writer was let in by the one before: it may open a snapshot while the fork waits."""
     monkeypatch.setattr(group, "LONGEST_S", 60.0)

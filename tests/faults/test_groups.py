@@ -476,6 +476,17 @@ def test_interrupts_at_any_moment_hang_nothing(tmp_path, fault_table):
     fault_table.add("F4", "interrupts of a writer", n_interrupts, SEED, hung=0, lost=0)
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
+def test_interrupted_readers_leave_nothing_in_use(tmp_path, fault_table):
+    code = f"import interrupts; interrupts.read({str(tmp_path / 'db')!r}, {SEED}, {N_INTERRUPTED})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(group_load.__file__).parent, timeout=300,
+        env={**os.environ, "M2M_BACKEND": "numpy"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fault_table.add("F4", "interrupts of a reader", int(done.stdout), SEED, hung=0, left_in_use=0)
+
+
 def test_a_group_that_cannot_be_undone_does_not_keep_its_transaction(tmp_path, monkeypatch):
     def fails(self):
         raise StorageError("the disk is full")
