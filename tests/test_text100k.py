@@ -15,7 +15,7 @@ from m2m_rag.index import HRM2Index
 
 N_LOOPS = 3
 """Queries that the plain loops answer: about 4 s each."""
-FLOOR_ROWS_S = 20_000
+FLOOR_ROWS_S = 30_000
 BELOW, ABOVE = 0.01, 0.015
 """How far recall may be from its target."""
 MUCH_DEARER, CALL_US = 1.2, 10.0

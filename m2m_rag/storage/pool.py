@@ -16,6 +16,7 @@ from m2m_rag._presence import Presence
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage.fork_gate import GATE, POLL_S
 from m2m_rag.storage.frozen import check_current, is_current
+from m2m_rag.storage.guarding import guard
 
 
 class ConnectionPool:
@@ -52,7 +53,7 @@ class ConnectionPool:
             with self._turn, GATE.inside():
                 self._check_open()
                 if not self._idle:
-                    self._idle.append(self._connect())
+                    self._idle.append(guard(self._connect()))
                 yield self._idle[0]
             return
         inside = GATE.enter()
@@ -60,7 +61,7 @@ class ConnectionPool:
             loan = self._lent.enter()
             connection: apsw.Connection | None = None
             try:
-                connection = self._borrow() or self._connect()
+                connection = self._borrow() or guard(self._connect())
                 yield connection
                 check_current(connection)
             finally:
