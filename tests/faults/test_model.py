@@ -27,7 +27,9 @@ N_STEPS = 15
 IDS = st.sampled_from([f"id{i}" for i in range(12)])
 VECTORS = st.lists(st.integers(-3, 3), min_size=3, max_size=3).map(tuple)
 METADATA = st.fixed_dictionaries({}, optional={"a": st.integers(0, 3), "b": st.booleans()})
-RECORDS = st.dictionaries(IDS, st.tuples(VECTORS, METADATA), min_size=1, max_size=6)
+WORDS = ["fox", "heron", "kettle", "rust"]
+TEXTS = st.none() | st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
+RECORDS = st.dictionaries(IDS, st.tuples(VECTORS, METADATA, TEXTS), min_size=1, max_size=6)
 FILTERS = st.one_of(
     st.integers(0, 3).map(lambda value: ({"a": value}, lambda m: m.get("a") == value)),
     st.integers(0, 3).map(lambda value: ({"a": {"$gt": value}}, lambda m: m.get("a", -1) > value)),
@@ -38,7 +40,7 @@ FILTERS = st.one_of(
 
 
 class CollectionMachine(RuleBasedStateMachine):
-    """A collection on disk beside a dictionary id → (vector, metadata)."""
+    """A collection on disk beside a dictionary id → (vector, metadata, text)."""
 
     @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]))
     def make(self, metric):
@@ -51,10 +53,14 @@ class CollectionMachine(RuleBasedStateMachine):
 
     def columns(self, records):
         return {
-            "vectors": [vector for vector, _ in records.values()],
+            "vectors": [vector for vector, _, _ in records.values()],
             "ids": list(records),
-            "metadatas": [metadata for _, metadata in records.values()],
+            "metadatas": [metadata for _, metadata, _ in records.values()],
+            "texts": [text for _, _, text in records.values()],
         }
+
+    def matching(self, matches):
+        return [id_ for id_, (_, metadata, _) in self.model.items() if matches(metadata)]
 
     @rule(records=RECORDS)
     def add(self, records):
@@ -79,8 +85,8 @@ class CollectionMachine(RuleBasedStateMachine):
             return
         self.collection.update(ids, [metadata] * len(ids))
         for id_ in ids:
-            vector, held = self.model[id_]
-            self.model[id_] = (vector, {**held, **metadata})
+            vector, held, text = self.model[id_]
+            self.model[id_] = (vector, {**held, **metadata}, text)
 
     @rule(ids=st.lists(IDS, max_size=4, unique=True))
     def delete(self, ids):
@@ -91,32 +97,55 @@ class CollectionMachine(RuleBasedStateMachine):
     @rule(condition=FILTERS)
     def delete_where(self, condition):
         where, matches = condition
-        gone = [id_ for id_, (_, metadata) in self.model.items() if matches(metadata)]
+        gone = self.matching(matches)
         assert self.collection.delete(where=where) == len(gone)
         for id_ in gone:
             del self.model[id_]
 
+    def open(self, name):
+        self.database.close()
+        self.database = Database(self.folder / name)
+        self.collection = self.database.open("c")
+
     @rule()
     def reopen(self):
-        self.database.close()
-        self.database = Database(self.folder / "db")
-        self.collection = self.database.open("c")
+        self.open(self.database.path.name)
+
+    @rule()
+    def kill(self):
+        """Go on with the files as a kill at this moment would leave them."""
+        old = self.database.path
+        name = "copy" if old.name == "db" else "db"
+        shutil.copytree(old, self.folder / name)
+        self.open(name)
+        shutil.rmtree(old)
+
+    @rule(erase=st.booleans())
+    def compact(self, erase):
+        self.collection.compact(erase=erase)
+
+    @rule()
+    def verify(self):
+        assert self.database.verify().is_sound
+
+    @rule(word=st.sampled_from(WORDS), condition=st.none() | FILTERS)
+    def search_by_words(self, word, condition):
+        where, matches = condition or (None, lambda _: True)
+        texts = {id_: self.model[id_][2] or "" for id_ in self.matching(matches)}
+        found = [hit.id for hit in self.collection.search(text=word, k=20, where=where)]
+        assert sorted(found) == sorted(id_ for id_, text in texts.items() if word in text)
 
     @rule(condition=FILTERS)
     def filter(self, condition):
         where, matches = condition
-        expected = {id_ for id_, (_, metadata) in self.model.items() if matches(metadata)}
-        assert set(self.collection.ids(where)) == expected
+        expected = self.matching(matches)
+        assert sorted(self.collection.ids(where)) == sorted(expected)
         assert self.collection.count(where) == len(expected)
 
     @rule(query=VECTORS, k=st.integers(1, 8), condition=st.none() | FILTERS)
     def search(self, query, k, condition):
         where, matches = condition or (None, lambda _: True)
-        scores = {
-            id_: self.score(query, vector)
-            for id_, (vector, metadata) in self.model.items()
-            if matches(metadata)
-        }
+        scores = {id_: self.score(query, self.model[id_][0]) for id_ in self.matching(matches)}
         hits = self.collection.search(query, k, where=where)
         assert len(hits) == len({hit.id for hit in hits}) == min(k, len(scores))
         best = sorted(scores.values(), reverse=True)[:k]
@@ -135,7 +164,7 @@ class CollectionMachine(RuleBasedStateMachine):
     def equals_the_model(self):
         if hasattr(self, "collection"):
             records = self.collection.get(include_vectors=True)
-            found = {r.id: (tuple(r.vector.tolist()), r.metadata) for r in records}
+            found = {r.id: (tuple(r.vector.tolist()), r.metadata, r.text) for r in records}
             assert found == self.model
             assert len(records) == self.collection.count() == len(self.model)
 

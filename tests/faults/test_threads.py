@@ -16,6 +16,10 @@ N_THREADS = 16
 N_CALLS = size(40, 1000)
 D = 4
 SEED = 2026
+KINDS = [
+    "add", "upsert", "update", "delete",
+    "search", "by words", "diverse", "facets", "get", "iterate",
+]  # fmt: skip
 
 
 class Serial:
@@ -39,20 +43,21 @@ def mixed_calls(collection, thread, n_calls, waits):
     """Make random calls about this thread's own records; compare each answer."""
     rng = np.random.default_rng([SEED, thread])
     serial = Serial()
-    mine = {"thread": thread}
+    mine, word = {"thread": thread}, f"word{thread}"
     for step in range(n_calls):
-        kind = rng.choice(["add", "upsert", "update", "delete", "search", "get", "iterate"])
+        kind = rng.choice(KINDS)
         known = list(serial.records)
         began = time.perf_counter()
         if kind in ("add", "upsert") or not known:
             vectors = rng.normal(size=(int(rng.integers(1, 6)), D)).astype(np.float32)
             ids = [f"{thread}-{step}-{i}" for i in range(len(vectors))]
+            columns = {"ids": ids, "metadatas": [mine] * len(ids), "texts": [word] * len(ids)}
             if kind == "upsert" and known:
                 ids[0] = str(rng.choice(known))
-                report = collection.upsert(vectors, ids=ids, metadatas=[mine] * len(ids))
+                report = collection.upsert(vectors, **columns)
                 assert (report.added, report.updated) == (len(ids) - 1, 1)
             else:
-                assert collection.add(vectors, ids=ids, metadatas=[mine] * len(ids)) == ids
+                assert collection.add(vectors, **columns) == ids
             serial.write(ids, vectors, mine)
         elif kind == "update":
             id_ = str(rng.choice(known))
@@ -68,6 +73,17 @@ def mixed_calls(collection, thread, n_calls, waits):
             query = rng.normal(size=D).astype(np.float32)
             found = collection.search(query, 5, where=mine)
             assert [hit.id for hit in found] == serial.search(query, 5)
+        elif kind == "by words":
+            hits = collection.search(text=f"{word} nothing", k=10_000)
+            assert sorted(hit.id for hit in hits) == sorted(known)
+        elif kind == "diverse":
+            query = rng.normal(size=D).astype(np.float32)
+            hits = collection.search_mmr(query, 3, fetch_k=5, where=mine)
+            found = {hit.id for hit in hits}
+            assert len(hits) == len(found) == min(3, len(known))
+            assert found <= set(serial.search(query, 5))
+        elif kind == "facets":
+            assert collection.facets("thread", mine) == [(thread, len(known))]
         elif kind == "get":
             records = collection.get(where=mine, include_vectors=True)
             assert [record.id for record in records] == known
