@@ -12,15 +12,20 @@ import threading
 import time
 
 import fault_load
+from fault_sizes import size
 from soak import disk_bytes
 from zygote import Zygote
 
+from m2m_rag import Database
+
 SEED = 77
-LASTS_S = float(os.environ.get("M2M_SOAK_S", "10"))
+LASTS_S = float(os.environ.get("M2M_SOAK_S", size(10, 300)))
 KILL_AFTER_S = 30.0 if LASTS_S >= 600 else 1.0
 GROWTH = 1.05
 SLACK_KIB = 16 << 10
 """What an allocator may keep besides."""
+MOST_ON_DISK, DISK_SLACK = 2.5, 4 << 20
+"""The folder's size over that of the same records, compacted; and the logs' besides."""
 
 
 def test_soak(zygote, tmp_path, fault_table):
@@ -55,15 +60,20 @@ def test_soak(zygote, tmp_path, fault_table):
             watching.join()
     assert said == []
     assert reader.status == -9
+    n_bytes = disk_bytes(path)
+    with Database(path) as database:
+        database.compact(erase=True)
+    n_live_bytes = disk_bytes(path)
     warm = seen[len(seen) // 4 :]
     memory, files = [kib for kib, _ in warm], [n for _, n in warm]
     fault_table.add(
         "F15", "load with kills", n_kills, SEED, lost=0, wrong=0, seconds=round(LASTS_S),
         steps=first, reads=len(seen), MiB_at_first=memory[0] >> 10, MiB_at_last=memory[-1] >> 10,
-        MB_on_disk=disk_bytes(path) // 10**6,
+        KB_on_disk=n_bytes // 1000, KB_of_it_live=n_live_bytes // 1000,
     )  # fmt: skip
     assert memory[-1] < GROWTH * memory[0] + SLACK_KIB
     assert max(files) <= min(files) + 4, "files are left open"
+    assert n_bytes < MOST_ON_DISK * n_live_bytes + DISK_SLACK
 
 
 def one_life(zygote, path, state, first):
