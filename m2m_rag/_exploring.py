@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from m2m_rag._searching import Searching
 from m2m_rag._types import FloatArray, Hit, HitGroup, Stage
 from m2m_rag.compute.clustered import LOD
 from m2m_rag.config import LIMITS
-from m2m_rag.errors import InvalidInputError, RecordNotFoundError
-from m2m_rag.filters import parse_where
+from m2m_rag.errors import InvalidInputError, RecordNotFoundError, shown
+from m2m_rag.filters import check_path, parse_where
 from m2m_rag.index.hrm2.explaining import Explanation
 from m2m_rag.index.mmr import maximal_marginal_relevance
-from m2m_rag.inputs import as_count, as_ids, as_queries, as_text
+from m2m_rag.inputs import as_count, as_ids, as_queries
 
 
 class Exploring(Searching):
@@ -30,6 +30,7 @@ class Exploring(Searching):
         *,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
+        diverse_from: Literal["all", "last"] = "all",
         where: WhereLike = None,
         include_vectors: bool = False,
     ) -> list[Hit]:
@@ -45,6 +46,9 @@ class Exploring(Searching):
             The best `fetch_k` records by score are the candidates.
         lambda_mult
             1: relevance alone; 0: diversity alone (Carbonell & Goldstein 1998).
+        diverse_from
+            Each result is unlike ``"all"`` before it, as there and in LangChain, or unlike the
+            ``"last"`` one, as in LlamaIndex.
         where
             Only records that match are considered.
         include_vectors
@@ -58,7 +62,11 @@ class Exploring(Searching):
         k = as_count(k, "k", least=1, most=LIMITS.k)
         fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
         if not isinstance(lambda_mult, (int, float, np.floating)) or not 0.0 <= lambda_mult <= 1.0:
-            raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {lambda_mult!r:.80}.")
+            raise InvalidInputError(f"lambda_mult: expected 0 to 1, got {shown(lambda_mult)}.")
+        if diverse_from not in ("all", "last"):
+            raise InvalidInputError(
+                f"diverse_from: expected 'all' or 'last', got {shown(diverse_from)}."
+            )
         parsed = parse_where(where)
         held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:
@@ -71,7 +79,7 @@ class Exploring(Searching):
         if not candidates:
             return []
         vectors = np.stack([cast(FloatArray, hit.vector) for hit in candidates])
-        chosen = maximal_marginal_relevance(query[0], vectors, k, float(lambda_mult))
+        chosen = maximal_marginal_relevance(query[0], vectors, k, float(lambda_mult), diverse_from)
         hits = [candidates[position] for position in chosen]
         return hits if include_vectors else [hit._replace(vector=None) for hit in hits]
 
@@ -102,7 +110,7 @@ class Exploring(Searching):
         """
         k = as_count(k, "k", least=1, most=LIMITS.k)
         group_size = as_count(group_size, "group_size", least=1, most=LIMITS.k)
-        path, parsed = as_text(by, "by"), parse_where(where)
+        path, parsed = check_path(by, "by"), parse_where(where)
         depth = as_depth(recall, 1, None)
         held = self._parts.indexer.hold()
         with self._snapshot() as snapshot:

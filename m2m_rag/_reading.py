@@ -16,8 +16,9 @@ from m2m_rag._handle import Handle, WhereLike
 from m2m_rag._iterating import Items, Iteration
 from m2m_rag._types import Facet, FloatArray, Metadata, Record
 from m2m_rag.errors import CorruptError
-from m2m_rag.filters import parse_where
-from m2m_rag.inputs import as_count, as_ids, as_seconds, as_text, text_hash
+from m2m_rag.filters import check_path, parse_where
+from m2m_rag.inputs import as_count, as_ids, as_list, as_seconds, as_text
+from m2m_rag.records import text_hash
 from m2m_rag.storage.metadata import decode_metadata
 from m2m_rag.storage.snapshot import Snapshot, StoredRecord
 
@@ -107,11 +108,9 @@ class Reading(Handle):
         limit
             So many values at most.
         """
-        path = as_text(key, "key")
+        path = check_path(key, "key")
         parsed = parse_where(where)
         most = None if limit is None else as_count(limit, "limit", least=0)
-        if "\0" in path:
-            return []
         with self._snapshot() as snapshot:
             numbers, values = self._parts.columns.numbered(path, snapshot)
             mask = self._parts.store.liveness.mask(snapshot)
@@ -126,7 +125,7 @@ class Reading(Handle):
 
         Found by content hash and compared whole: with it, no text is embedded twice.
         """
-        wanted = {as_text(text, f"texts[{i}]") for i, text in enumerate(texts)}
+        wanted = {as_text(text, f"texts[{i}]") for i, text in enumerate(as_list(texts, "texts"))}
         with self._snapshot() as snapshot:
             found = snapshot.rows_of_texts([text_hash(text) for text in wanted])
             rows = {text: row for text, row in found if text in wanted}

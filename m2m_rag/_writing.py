@@ -18,8 +18,9 @@ from m2m_rag.errors import (
     RecordNotFoundError,
 )
 from m2m_rag.filters import parse_where
-from m2m_rag.inputs import as_ids, as_list, as_records, as_text, as_vectors
-from m2m_rag.storage.metadata import decode_metadata, encode_metadata
+from m2m_rag.inputs import as_choice, as_ids, as_list, as_text, as_vectors
+from m2m_rag.records import as_records
+from m2m_rag.storage.metadata import decode_metadata, encode_metadata, is_same_metadata
 from m2m_rag.storage.snapshot import StoredRecord
 from m2m_rag.storage.transaction import NewRecord, Transaction
 
@@ -134,7 +135,7 @@ class Writing(Handle):
             Records that match this filter and are not in the batch are deleted in the same
             commit: a document's passages change over from old to new at once.
         only
-            ``"changed"`` leaves a stored record alone when everything but the vector is equal;
+            ``"changed"`` leaves a record alone when all but its vector is equal, keys in any order;
             ``"existing"`` leaves out records whose id is not stored (any more), so that an update
             cannot bring back what was deleted meanwhile.
 
@@ -144,8 +145,8 @@ class Writing(Handle):
             The ids in the order given, and how many records were added, updated, deleted and
             skipped.
         """
-        if only not in (None, "changed", "existing"):
-            raise InvalidInputError(f"only: expected 'changed' or 'existing', got {only!r}.")
+        if only is not None:
+            as_choice(only, "only", ("changed", "existing"))
         batch, records = self._batch(vectors, ids, texts, metadatas, alphas, kappas, expires_at)
         stale = parse_where(replace_where)
         given = [record.id for record in records]
@@ -198,8 +199,7 @@ class Writing(Handle):
         RecordNotFoundError
             An id does not exist; nothing was changed.
         """
-        if mode not in ("merge", "replace"):
-            raise InvalidInputError(f"mode: expected 'merge' or 'replace', got {mode!r}.")
+        as_choice(mode, "mode", ("merge", "replace"))
         wanted = as_ids(ids)
         changes = as_list(metadatas, "metadatas")
         if len(changes) != len(wanted):
@@ -315,6 +315,6 @@ def _kept(
 def _equals(stored: StoredRecord, record: NewRecord) -> bool:
     return (
         stored.text == record.text
-        and stored.metadata == record.metadata
         and stored[4:] == (record.alpha, record.kappa, record.expires_us)
+        and is_same_metadata(stored.metadata, record.metadata)
     )

@@ -26,6 +26,8 @@ class Limits:
         Nesting of dictionaries and lists in metadata.
     filter_depth
         Nesting of ``$and``, ``$or`` and ``$not`` in a filter; ``$nor`` counts as two.
+    path_bytes
+        UTF-8 length of a path, in a filter or a grouping.
     dimension
         Length of a vector.
     max_norm
@@ -43,6 +45,7 @@ class Limits:
     metadata_bytes: int = 16 << 20
     metadata_depth: int = 64
     filter_depth: int = 64
+    path_bytes: int = 4096
     dimension: int = 65_536
     max_norm: float = 2.0**60
     k: int = 1_000_000_000

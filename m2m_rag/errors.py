@@ -126,6 +126,14 @@ class ReadOnlyError(StorageError):
     """A write was asked of what may only be read: opened so, refused by the system, or unsynced."""
 
 
+def shown(value: object) -> str:
+    """Return a value as a message shows it: 80 characters at most, whatever its ``repr`` does."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # an int of thousands of digits, or an object of a user
+        return f"a {type(value).__name__}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-import uuid
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from m2m_rag._dates import EPOCH
 from m2m_rag._types import FloatArray
 from m2m_rag.config import COLLECTION_NAME, LIMITS
-from m2m_rag.errors import DimensionError, InvalidInputError, LimitError
-from m2m_rag.storage.checksums import checksum
-from m2m_rag.storage.metadata import check_unicode, encode_metadata
-from m2m_rag.storage.transaction import NewRecord
+from m2m_rag.errors import DimensionError, InvalidInputError, LimitError, did_you_mean, shown
+from m2m_rag.storage.metadata import check_unicode
 
 SLICE_NUMBERS = 1 << 16
 """Numbers of lists that numpy converts at a time: it holds the GIL for 40 ns each (2.6 ms)."""
@@ -95,48 +89,10 @@ def as_ids(values: Any, name: str = "ids") -> list[str]:
     return cast("list[str]", ids)
 
 
-def as_records(
-    n: int,
-    ids: Any,
-    texts: Any,
-    metadatas: Any,
-    alphas: Any,
-    kappas: Any,
-    expires_at: Any = None,
-) -> list[NewRecord]:
-    """Return n records from the columns given; a column of another length raises."""
-    columns = {
-        "ids": [uuid.uuid4().hex for _ in range(n)] if ids is None else as_ids(ids),
-        "texts": [None] * n if texts is None else _as_texts(texts),
-        "metadatas": [None] * n if metadatas is None else as_list(metadatas, "metadatas"),
-        "alphas": _as_weights(alphas, n, 1.0, "alphas"),
-        "kappas": _as_weights(kappas, n, None, "kappas"),
-        "expires_at": [None] * n if expires_at is None else _as_moments(expires_at),
-    }
-    for name, column in columns.items():
-        if len(column) != n:
-            raise InvalidInputError(
-                f"{name}: {len(column)} given for {n} vectors. Give one for each vector."
-            )
-    return [
-        NewRecord(
-            id_,
-            text,
-            None if text is None else text_hash(text),
-            encode_metadata(metadata, f"metadatas[{position}]"),
-            alpha,
-            kappa,
-            expires_us,
-        )
-        for position, (id_, text, metadata, alpha, kappa, expires_us) in enumerate(
-            zip(*columns.values(), strict=True)
-        )
-    ]
-
-
 def as_list(values: Any, name: str) -> list[Any]:
     """Return the entries of a column: one for each record."""
-    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
+    is_single = isinstance(values, (str, bytes, dict)) or getattr(values, "ndim", None) == 0
+    if is_single or not isinstance(values, Iterable):
         raise InvalidInputError(
             f"{name}: expected a list with one entry for each record, got {type(values).__name__}."
         )
@@ -148,6 +104,15 @@ def as_text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise InvalidInputError(f"{name}: expected a string, got {type(value).__name__}.")
     check_unicode(value, name)
+    return value
+
+
+def as_choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """Return one of the known words."""
+    if not isinstance(value, str) or value not in choices:
+        expected = " or ".join(map(repr, choices))
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise InvalidInputError(f"{name}: expected {expected}, got {shown(value)}.{near}")
     return value
 
 
@@ -176,9 +141,19 @@ def as_path(value: Any) -> Path:
     """Return the path of a database's folder."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise InvalidInputError(f"path: expected a folder's path, got {value!r:.80}.")
-    if "\0" in os.fsdecode(value):
+    path = os.fsdecode(value)
+    if "\0" in path:
         raise InvalidInputError(f"path: {value!r:.80} holds a NUL, which no path can.")
-    return Path(os.fsdecode(value))
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"path: {error.object!r} is not UTF-8, and SQLite opens no other files. Rename the "
+            "folder, or choose another."
+        ) from None
+    except OSError as error:
+        raise InvalidInputError(f"path: {path!r} leads from no folder ({error}).") from error
+    return Path(path)
 
 
 def check_name(name: object) -> None:
@@ -188,11 +163,6 @@ def check_name(name: object) -> None:
             f"name: {name!r:.80} is not a collection's name. Use 1 to 128 letters, digits, '.', "
             "'_' and '-', beginning with a letter or digit."
         )
-
-
-def text_hash(text: str) -> int:
-    """Return the XXH3-64 of a text's UTF-8 as a signed integer."""
-    return checksum(text.encode())
 
 
 def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:
@@ -263,55 +233,3 @@ def _check_dimension(found: int, expected: int | None, name: str) -> None:
         raise DimensionError(f"{name}: vectors of dimension 0.")
     if found > LIMITS.dimension:
         raise LimitError(f"{name}: dimension {found}; at most {LIMITS.dimension} is supported.")
-
-
-def _as_texts(values: Any) -> list[str | None]:
-    texts = as_list(values, "texts")
-    for position, value in enumerate(texts):
-        if value is None:
-            continue
-        where = f"texts[{position}]"
-        if type(value) is not str:
-            raise InvalidInputError(
-                f"{where}: a text is a string or None, got {type(value).__name__}."
-            )
-        check_unicode(value, where)
-        if len(value) > LIMITS.text_bytes // 4 and len(value.encode()) > LIMITS.text_bytes:
-            raise LimitError(
-                f"{where}: {len(value.encode())} bytes; a text has at most {LIMITS.text_bytes}. "
-                "Split it into passages."
-            )
-    return texts
-
-
-def _as_weights(values: Any, n: int, default: float | None, name: str) -> list[float | None]:
-    if values is None:
-        return [default] * n
-    weights: list[float | None] = []
-    for position, value in enumerate(as_list(values, name)):
-        if value is None:
-            weights.append(default)
-            continue
-        number = value.item() if getattr(value, "ndim", None) == 0 else value
-        if type(number) not in (int, float) or not 0.0 < number <= sys.float_info.max:
-            raise InvalidInputError(
-                f"{name}[{position}]: expected a finite number above 0, got {value!r:.80}."
-            )
-        weights.append(float(number))
-    return weights
-
-
-def _as_moments(values: Any) -> list[int | None]:
-    """Return moments as microseconds since 1970 in UTC."""
-    moments: list[int | None] = []
-    for position, value in enumerate(as_list(values, "expires_at")):
-        if value is None:
-            moments.append(None)
-            continue
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise InvalidInputError(
-                f"expires_at[{position}]: expected a datetime with a time zone or None, got "
-                f"{value!r:.80}. As in datetime.now(UTC) + timedelta(days=30)."
-            )
-        moments.append((value - EPOCH) // timedelta(microseconds=1))
-    return moments

@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 from m2m_rag.errors import DimensionError, DuplicateIdError, InvalidInputError, LimitError
+from m2m_rag.filters import Exists
 
 pytestmark = pytest.mark.fault("F12", "vectors, ids, texts, metadata, k, filters")
 NAN, INF = float("nan"), float("inf")
+
+
+class Broken(datetime.tzinfo):
+    """A time zone that does not work."""
+
+    def utcoffset(self, _):
+        raise RuntimeError("no such zone")
 
 
 class Timestamp(datetime.datetime):
@@ -69,6 +77,11 @@ BAD_METADATA = {
     "NUL in a key": ({"a": {"b\x00": 1}}, "holds a NUL"),
     "time": ({"d": datetime.time(1)}, r"\['d'\]: time is not JSON"),
     "datetime's subclass": ({"d": Timestamp(2020, 1, 1)}, "Timestamp is not JSON.*to_pydatetime"),
+    "broken time zone": (
+        {"d": [datetime.datetime(2020, 1, 1, tzinfo=Broken())]},
+        r"\['d'\]\[0\]: the datetime's time zone fails",
+    ),
+    "array": (np.ones(3), "is a dictionary or None, got ndarray"),
     "mark of a datetime": ({"d": [{"$datetime": 1}]}, r"key '\$datetime' is reserved"),
     "mark of a date": ({"$day": "2020-01-01", "a": 1}, r"key '\$day' is reserved"),
     "Decimal": ({"d": decimal.Decimal(1)}, "Decimal is not JSON"),
@@ -264,6 +277,11 @@ def test_any_other_id_works(collection, id_):
         ({"kappas": [-1]}, "above 0"),
         ({"kappas": ["1"]}, "above 0"),
         ({"alphas": [True]}, "above 0"),
+        *(
+            ({name: np.array(1)}, f"{name}: expected a list")
+            for name in ("ids", "texts", "metadatas", "alphas", "kappas", "expires_at")
+        ),
+        ({"metadatas": np.ones((1, 3))}, "is a dictionary or None, got ndarray"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(collection, arguments, message):
@@ -318,9 +336,20 @@ def test_options_are_checked(collection):
         lambda c: c.distinct(5),
         lambda c: c.vectors_of_texts(["\ud800"]),
         lambda c: c.vectors_of_texts([5]),
+        lambda c: c.vectors_of_texts(None),
+        lambda c: c.vectors_of_texts("ab"),
+        lambda c: c.upsert([[1.0, 0.0, 0.0]], only=np.array(["changed", "existing"])),
+        lambda c: c.upsert([[1.0, 0.0, 0.0]], only=["changed"]),
+        lambda c: c.update(["kept"], [{}], mode=np.array(["merge", "replace"])),
+        lambda c: c.update(["kept"], np.ones((1, 3))),
+        lambda c: c.search([1.0, 0.0, 0.0], lod=np.array([1, 2])),
+        lambda c: c.search([1.0, 0.0, 0.0], lod=10**5000),
+        lambda c: c.search([1.0, 0.0, 0.0], recall=10**5000),
+        lambda c: c.search_mmr([1.0, 0.0, 0.0], lambda_mult=10**5000),
         lambda c: c.bind_embedder("\ud800"),
         lambda c: c.update(["a"], None),
         lambda c: c.add([[1.0, 0.0, 0.0]], alphas=[10**400]),
+        lambda c: c.add([[1.0, 0.0, 0.0]], alphas=[10**5000]),
         lambda c: c.add([[1.0, 0.0, 0.0]], alphas=[np.ones(2)]),
         lambda c: c.add([[1.0, 0.0, 0.0]], kappas=[np.complex64(1)]),
         lambda c: c.add([[1.0, 0.0, 0.0]], metadatas=[{"a": 10**5000}]),
@@ -334,9 +363,23 @@ def test_no_error_of_numpy_or_sqlite_escapes(collection, call):
         call(collection)
 
 
-def test_a_key_with_a_nul_names_nothing(collection):
-    collection.add([[1.0, 0.0, 0.0]], metadatas=[{"a": 1}])
-    assert collection.distinct("a\0b") == []
+@pytest.mark.parametrize("path", ["a\0", "a\0b", "\ud800", "a" * 5000, 5, None])
+def test_what_is_no_path_is_refused_everywhere(collection, path):
+    for name, ask in {
+        "key": lambda: collection.distinct(path),
+        "by": lambda: collection.search_groups([1.0, 0.0, 0.0], path),
+        "path": lambda: collection.ids(Exists(path)),
+    }.items():
+        with pytest.raises(InvalidInputError, match=name):
+            ask()
+    with pytest.raises(InvalidInputError, match="key"):
+        collection.facets(path)
+
+
+def test_the_longest_path_works(collection):
+    collection.add([[1.0, 0.0, 0.0]], ids=["long"], metadatas=[{"é" * 2048: {"b": 1}}])
+    assert collection.ids(Exists("é" * 2048)) == ["long"]
+    collection.delete(["long"])
 
 
 def test_a_late_duplicate_is_found_at_once(collection):

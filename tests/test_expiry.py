@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import numpy as np
 import pytest
@@ -77,7 +77,40 @@ def test_moments_come_back_in_utc(collection):
     assert collection.search([1, 0])[0].expires_at.tzinfo == UTC
 
 
-@pytest.mark.parametrize("wrong", [[datetime(2099, 1, 1)], [3600.0], ["2099-01-01"], [None, None]])
+def test_the_first_and_the_last_moment_come_back(collection):
+    collection.add([[1, 0]], ids=["last"], expires_at=[datetime.max.replace(tzinfo=UTC)])
+    assert collection.get(["last"])[0].expires_at == datetime.max.replace(tzinfo=UTC)
+    collection.add([[1, 0]], ids=["first"], expires_at=[datetime.min.replace(tzinfo=UTC)])
+    assert collection.ids() == ["last"]
+
+
+class Unknown(tzinfo):
+    """A zone that does not know its offset."""
+
+    def utcoffset(self, _):
+        return None
+
+
+class Broken(tzinfo):
+    """A zone of a user that does not work."""
+
+    def utcoffset(self, _):
+        raise RuntimeError("no such zone")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [datetime(2099, 1, 1)],
+        [3600.0],
+        ["2099-01-01"],
+        [None, None],
+        [datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))],
+        [datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))],
+        [datetime(2099, 1, 1, tzinfo=Unknown())],
+        [datetime(2099, 1, 1, tzinfo=Broken())],
+    ],
+)
 def test_what_is_no_moment_is_refused(collection, wrong):
     with pytest.raises(InvalidInputError, match="expires_at"):
         collection.add([[1, 0]], expires_at=wrong)
@@ -99,6 +132,18 @@ def test_only_what_changed_is_written(collection):
     report = collection.upsert(np.ones((3, 2)), **columns, only="changed", replace_where={})
     assert report[1:] == (0, 2, 0, 1)
     assert collection.get(["a"])[0].text == "ONE"
+
+
+def test_metadata_is_equal_in_any_order_of_its_keys_and_by_type(collection):
+    moment = datetime(2024, 5, 6, tzinfo=UTC)
+    stored = {"a": {"x": 1, "y": [moment]}, "b": True, "c": None}
+    same = {"c": None, "b": True, "a": {"y": [moment], "x": 1}}
+    collection.add([[1, 0]], ids=["a"], metadatas=[stored])
+    report = collection.upsert([[0, 1]], ids=["a"], metadatas=[same], only="changed")
+    assert (report.updated, report.skipped) == (0, 1)
+    for other in ({**same, "b": 1}, {**same, "b": 1.0}, {**same, "c": False}, {"b": 1.0}):
+        report = collection.upsert([[0, 1]], ids=["a"], metadatas=[other], only="changed")
+        assert (report.updated, report.skipped) == (1, 0)
 
 
 def test_only_what_exists_is_written(collection):

@@ -6,6 +6,7 @@ from m2m_rag.filters.ast import And, Compare, Exists, Filter, Holds, In, Like, N
 from m2m_rag.filters.derived import between, contains, empty, substring
 from m2m_rag.filters.dialect import parse_where
 from m2m_rag.filters.evaluate import matches
+from m2m_rag.filters.fields import check_path
 
 __all__ = [
     "And",
@@ -18,6 +19,7 @@ __all__ = [
     "Not",
     "Or",
     "between",
+    "check_path",
     "contains",
     "empty",
     "matches",

@@ -15,18 +15,24 @@ Meaning (the evaluators are held equal to it by tests):
 * `Holds` and `Like` are false for everything but lists and strings.
 
 What can be said by several of these has no node of its own: see `m2m_rag.filters.derived`.
+
+A node whose fields are not of the types below is refused where it is made, with
+`InvalidFilterError`; lists are made tuples. What values it may compare with is checked with the
+whole tree, by `m2m_rag.filters.parse_where`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from m2m_rag.errors import InvalidFilterError
+from m2m_rag.filters.fields import as_tuple, check_flag, check_op, check_path
 from m2m_rag.filters.like import check_pattern
 
 CompareOp: TypeAlias = Literal["eq", "ne", "gt", "gte", "lt", "lte"]
+OPS: tuple[str, ...] = get_args(CompareOp)
 ORDERED: frozenset[str] = frozenset({"gt", "gte", "lt", "lte"})
 ORDERED_TYPES = (int, float, str, datetime, date)
 
@@ -40,7 +46,9 @@ class Compare:
     value: Any
 
     def __post_init__(self) -> None:
-        """Refuse a value that has no order where one is needed."""
+        """Refuse an unknown operator, and a value that has no order where one is needed."""
+        check_path(self.path)
+        check_op(self.path, self.op, OPS)
         if self.op in ORDERED and type(self.value) not in ORDERED_TYPES:
             raise InvalidFilterError(
                 f"filter on {self.path!r}: {self.op!r} orders numbers, strings, dates or "
@@ -57,6 +65,12 @@ class In:
     values: tuple[Any, ...]
     negated: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse fields of other types."""
+        check_path(self.path)
+        check_flag(self.path, "negated", self.negated)
+        _keep(self, "values", as_tuple(f"values of the filter on {self.path!r:.80}", self.values))
+
 
 @dataclass(frozen=True, slots=True)
 class Exists:
@@ -64,6 +78,11 @@ class Exists:
 
     path: str
     present: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse fields of other types."""
+        check_path(self.path)
+        check_flag(self.path, "present", self.present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,12 @@ class Holds:
     path: str
     values: tuple[Any, ...]
     every: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse fields of other types."""
+        check_path(self.path)
+        check_flag(self.path, "every", self.every)
+        _keep(self, "values", as_tuple(f"values of the filter on {self.path!r:.80}", self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +110,8 @@ class Like:
 
     def __post_init__(self) -> None:
         """Refuse what is no pattern."""
+        check_path(self.path)
+        check_flag(self.path, "ignore_case", self.ignore_case)
         if not isinstance(self.pattern, str):
             raise InvalidFilterError(
                 f"filter on {self.path!r}: expected a string to look for, got "
@@ -99,12 +126,20 @@ class And:
 
     parts: tuple[Filter, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse parts that are no filters."""
+        _keep(self, "parts", _parts("And", self.parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """At least one part holds; without parts, nothing matches."""
 
     parts: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse parts that are no filters."""
+        _keep(self, "parts", _parts("Or", self.parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +148,30 @@ class Not:
 
     part: Filter
 
+    def __post_init__(self) -> None:
+        """Refuse a part that is no filter."""
+        _check_part("Not", self.part)
+
 
 Leaf: TypeAlias = Compare | In | Exists | Holds | Like
 Filter: TypeAlias = Leaf | And | Or | Not
+
+
+def _parts(name: str, parts: Any) -> tuple[Filter, ...]:
+    checked = as_tuple(f"parts of {name}", parts)
+    for part in checked:
+        _check_part(name, part)
+    return checked
+
+
+def _check_part(name: str, part: Any) -> None:
+    if not isinstance(part, Filter):
+        raise InvalidFilterError(
+            f"{name}: expected a node of m2m_rag.filters, got {type(part).__name__}. A dictionary "
+            "becomes one by parse_where(...)."
+        )
+
+
+def _keep(node: Filter, field: str, items: tuple[Any, ...]) -> None:
+    """Set a field of a node that is being made; afterwards it is frozen."""
+    object.__setattr__(node, field, items)

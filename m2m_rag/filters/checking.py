@@ -1,4 +1,7 @@
-"""What a filter may hold: nodes of the tree, paths, and values that metadata can hold too."""
+"""What a whole filter may hold: so many levels, and values that metadata can hold too.
+
+The form of each node was checked when it was made.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from m2m_rag._dates import TAGS
 from m2m_rag.config import LIMITS
 from m2m_rag.errors import InvalidFilterError
 from m2m_rag.filters.ast import And, Compare, Exists, Holds, In, Leaf, Like, Not, Or
+from m2m_rag.filters.fields import check_text
 
 
 def check_tree(node: Any, depth: int = 1) -> None:
@@ -21,9 +25,6 @@ def check_tree(node: Any, depth: int = 1) -> None:
     elif isinstance(node, Not):
         check_tree(node.part, depth + 1)
     elif isinstance(node, Leaf):
-        _check_text(node.path, f"path {node.path!r}")
-        if "\0" in node.path:
-            raise InvalidFilterError(f"filter path {node.path!r}: keys hold no NUL.")
         for value in _operands(node):
             _check_value(node.path, value, 1)
     else:
@@ -50,7 +51,7 @@ def _check_value(path: str, value: Any, depth: int) -> None:
         raise InvalidFilterError(f"filter on {path!r}: the value nests too deeply.")
     kind = type(value)
     if kind is str:
-        _check_text(value, f"value of {path!r}")
+        check_text(value, f"filter value of {path!r}")
     elif kind is int:
         if not -(2**63) <= value < 2**63:
             raise InvalidFilterError(f"filter on {path!r}: this number is beyond 64-bit integers.")
@@ -68,25 +69,22 @@ def _check_value(path: str, value: Any, depth: int) -> None:
                 raise InvalidFilterError(
                     f"filter on {path!r}: key {key!r} is reserved. Pass the date itself."
                 )
-            _check_text(key, f"value of {path!r}")
+            check_text(key, f"filter value of {path!r}")
             _check_value(path, item, depth + 1)
-    elif value is not None and kind not in (bool, datetime, date):
+    elif kind is datetime:
+        try:
+            value.utcoffset()
+        except Exception as error:  # a time zone is anybody's code
+            raise InvalidFilterError(
+                f"filter on {path!r}: the datetime's time zone fails ({error!r:.80}). "
+                "Use one of datetime.timezone or zoneinfo."
+            ) from error
+    elif value is not None and kind not in (bool, date):
         raise InvalidFilterError(
             f"filter on {path!r}: metadata holds JSON values, dates and datetimes, got "
             f"{type(value).__name__}. Convert it to what was stored (str, int, float, bool, None, "
             "list, dict, date or datetime)."
         )
-
-
-def _check_text(text: Any, what: str) -> None:
-    if not isinstance(text, str):
-        raise InvalidFilterError(f"filter {what}: expected a string, got {type(text).__name__}.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidFilterError(
-            f"filter {what}: not valid Unicode text (position {error.start})."
-        ) from None
 
 
 def check_depth(depth: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from m2m_rag.filters.ast import And, Compare, Filter, Holds, Like, Or
+from m2m_rag.filters.fields import check_path, check_text
 from m2m_rag.filters.like import literal
 
 
@@ -15,6 +16,8 @@ def between(path: str, low: Any, high: Any) -> Filter:
 
 def substring(path: str, text: str, ignore_case: bool = False) -> Filter:
     """Ask that the value at `path` is a string in which `text` stands."""
+    check_path(path)
+    check_text(text, f"filter on {path!r:.80}")
     return Like(path, f"%{literal(text)}%", ignore_case)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from m2m_rag._types import RowArray, ScoreArray
-from m2m_rag.errors import InvalidInputError
+from m2m_rag.config import LIMITS
+from m2m_rag.errors import InvalidInputError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,18 @@ class Fusion:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
-        if self.method not in ("rrf", "alpha"):
-            raise InvalidInputError(f"method: expected 'rrf' or 'alpha', got {self.method!r}.")
-        if not 0.0 <= self.alpha <= 1.0:
-            raise InvalidInputError(f"alpha: expected 0 to 1, got {self.alpha!r}.")
-        if type(self.depth) is not int or self.depth < 1:
-            raise InvalidInputError(f"depth: expected a whole number above 0, got {self.depth!r}.")
-        if not self.rrf_k > 0.0:
-            raise InvalidInputError(f"rrf_k: expected a number above 0, got {self.rrf_k!r}.")
+        if not isinstance(self.method, str) or self.method not in ("rrf", "alpha"):
+            raise InvalidInputError(f"method: expected 'rrf' or 'alpha', got {shown(self.method)}.")
+        if not _is_number(self.alpha) or not 0.0 <= self.alpha <= 1.0:
+            raise InvalidInputError(f"alpha: expected 0 to 1, got {shown(self.alpha)}.")
+        if type(self.depth) is not int or not 1 <= self.depth <= LIMITS.k:
+            raise InvalidInputError(
+                f"depth: expected a whole number from 1 to {LIMITS.k}, got {shown(self.depth)}."
+            )
+        if not _is_number(self.rrf_k) or not 0.0 < self.rrf_k <= sys.float_info.max:
+            raise InvalidInputError(
+                f"rrf_k: expected a finite number above 0, got {shown(self.rrf_k)}."
+            )
 
 
 def fuse(
@@ -83,6 +89,11 @@ def fuse(
         total[np.searchsorted(rows, found)] += weight * parts
     best = np.lexsort((rows, -total))[:k]
     return rows[best], total[best]
+
+
+def _is_number(value: object) -> bool:
+    is_real = isinstance(value, (int, float, np.integer, np.floating))
+    return is_real and not isinstance(value, bool)
 
 
 def _scaled(scores: ScoreArray) -> ScoreArray:

@@ -2,18 +2,27 @@
 
 Carbonell & Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering Documents and
 Producing Summaries", SIGIR 1998, section 2, with cosine similarity for both terms.
+
+There a candidate is compared with all that were chosen, and so it is by LangChain. LlamaIndex
+compares it with the one chosen last alone.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m_rag._types import FloatArray
+from m2m_rag._types import FloatArray, RowArray
 
 
 def maximal_marginal_relevance(
-    query: FloatArray, vectors: FloatArray, k: int, lambda_mult: float
+    query: FloatArray,
+    vectors: FloatArray,
+    k: int,
+    lambda_mult: float,
+    diverse_from: Literal["all", "last"] = "all",
 ) -> list[int]:
     """Choose k of the candidates, each time the one with the best marginal relevance.
 
@@ -27,6 +36,8 @@ def maximal_marginal_relevance(
         How many to choose; all when there are fewer.
     lambda_mult
         1 chooses by similarity to the query alone, 0 by distance from those chosen already.
+    diverse_from
+        From which of those chosen already: ``"all"``, or the ``"last"``.
 
     Returns
     -------
@@ -35,10 +46,11 @@ def maximal_marginal_relevance(
     """
     if len(vectors) == 0 or k <= 0:
         return []
-    units = _unit(vectors)
-    relevance = units @ _unit(query[None])[0]
+    first, twin = _distinct(vectors)
+    units = _unit(vectors[first])
+    relevance = (units @ _unit(query[None])[0])[twin]
     chosen = [int(np.argmax(relevance))]
-    redundancy = units @ units[chosen[0]]
+    redundancy = (units @ units[twin[chosen[0]]])[twin]
     open_ = np.ones(len(vectors), dtype=bool)
     open_[chosen[0]] = False
     while len(chosen) < min(k, len(vectors)):
@@ -47,8 +59,21 @@ def maximal_marginal_relevance(
         best = int(np.argmax(marginal))
         chosen.append(best)
         open_[best] = False
-        np.maximum(redundancy, units @ units[best], out=redundancy)
+        to_best = (units @ units[twin[best]])[twin]
+        redundancy = to_best if diverse_from == "last" else np.maximum(redundancy, to_best)
     return chosen
+
+
+def _distinct(vectors: FloatArray) -> tuple[RowArray, RowArray]:
+    """Return where each distinct vector stands first, and for each vector which of these it is.
+
+    BLAS rounds a row's product by its position (in the last bit), so that equal vectors would not
+    tie: each distinct one is multiplied once.
+    """
+    numbers: dict[bytes, int] = {}
+    signless = vectors + np.float32(0.0)  # -0.0 becomes 0.0
+    twin = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in signless])
+    return np.unique(twin, return_index=True)[1], twin
 
 
 def _unit(vectors: FloatArray) -> NDArray[np.float64]:

@@ -37,12 +37,14 @@ def encode_metadata(metadata: Any, where: str) -> str:
     InvalidInputError
         Naming the key and the value that would not come back exactly.
     """
-    if not metadata and (metadata is None or type(metadata) is dict):
+    if metadata is None:
         return "{}"
     if type(metadata) is not dict:
         raise InvalidInputError(
             f"{where}: metadata is a dictionary or None, got {type(metadata).__name__}."
         )
+    if not metadata:
+        return "{}"
     _check(metadata, where, 1)
     text = _encoder.encode(metadata)
     check_unicode(text, where)
@@ -74,6 +76,14 @@ def decode_metadata(text: str) -> dict[str, Any]:
     return decoded
 
 
+def is_same_metadata(left: str, right: str) -> bool:
+    """Tell whether two metadata texts hold equal values, in whatever order their keys stand.
+
+    Types count, as they come back: 1 is neither True nor 1.0.
+    """
+    return left == right or _ordered(left) == _ordered(right)
+
+
 def check_unicode(text: str, where: str) -> None:
     """Refuse a lone surrogate, which UTF-8 cannot hold."""
     if text.isascii():
@@ -86,6 +96,10 @@ def check_unicode(text: str, where: str) -> None:
             f"{text[error.start]!r} at position {error.start}. Decode the source with the right "
             "encoding, or replace it: s.encode('utf-8', 'replace').decode()."
         ) from None
+
+
+def _ordered(text: str) -> str:
+    return json.dumps(decode_metadata(text), sort_keys=True, default=tagged)
 
 
 def _check(value: Any, where: str, depth: int) -> None:
@@ -127,7 +141,15 @@ def _check(value: Any, where: str, depth: int) -> None:
             if type(item) is str:
                 continue
             _check(item, f"{where}[{key!r}]", depth + 1)
-    elif kind is not datetime and kind is not date:
+    elif kind is datetime:
+        try:
+            value.utcoffset()
+        except Exception as error:  # a time zone is anybody's code
+            raise InvalidInputError(
+                f"{where}: the datetime's time zone fails ({error!r:.80}). Use one of "
+                "datetime.timezone or zoneinfo."
+            ) from error
+    elif kind is not date:
         raise InvalidInputError(
             f"{where}: {kind.__name__} is not JSON (dict, list, str, int, float, bool, None) nor a "
             "date or datetime. Convert it first: list(value) for tuples and sets, value.item() "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 
+import numpy as np
 import pytest
 
 from m2m_rag.errors import InvalidFilterError
-from m2m_rag.filters import And, Compare, Exists, Holds, In, Like, Not, Or, parse_where
+from m2m_rag.filters import And, Compare, Exists, Holds, In, Like, Not, Or, parse_where, substring
 
 DAY = datetime.date(2024, 5, 6)
 
@@ -100,7 +101,6 @@ def test_reads(where, expected):
         ("a = 1", "a filter is a dictionary"),
         (["a"], "a filter is a dictionary"),
         (Compare("a", "eq", b"x"), "got bytes"),
-        (Not("x"), "a filter is a dictionary"),
     ],
 )
 def test_refuses(where, message):
@@ -116,9 +116,71 @@ def test_depth_is_limited():
         parse_where(deep)
 
 
-def test_a_tree_is_checked_where_it_is_made():
-    with pytest.raises(InvalidFilterError, match="expected a string to look for, got int"):
-        Like("a", 5)
+LEAF = Compare("a", "eq", 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Like("a", 5), "expected a string to look for, got int"),
+        (lambda: Like("a", "x", ignore_case=1), "'a': ignore_case is True or False, got 1"),
+        (lambda: Compare("a", ">", 5), "op is one of eq, .*, got '>'. Did you mean 'gt'"),
+        (lambda: Compare("a", "$lte", 5), r"got '\$lte'. Did you mean 'lte'"),
+        (lambda: Compare("a", "neq", 5), "got 'neq'. Did you mean 'ne'"),
+        (lambda: Compare("a", ["eq"], 5), r"got \['eq'\]"),
+        (lambda: Compare(5, "eq", 5), "path: expected a string, got int"),
+        (lambda: Compare("a" * 5000, "eq", 5), "5000 bytes; a path has at most 4096"),
+        (lambda: In("a\0b", ()), "hold no NUL"),
+        (lambda: In("a", "x"), "values of the filter on 'a': expected a tuple or list, got str"),
+        (lambda: In("a", None), "expected a tuple or list, got NoneType"),
+        (lambda: In("a", (), negated=None), "negated is True or False, got None"),
+        (lambda: Holds("a", {1}), "expected a tuple or list, got set"),
+        (lambda: Holds("a", (), every="all"), "every is True or False, got 'all'"),
+        (lambda: Holds(None, ()), "path: expected a string, got NoneType"),
+        (lambda: Exists("a", 1), "present is True or False, got 1"),
+        (lambda: Exists("\ud800"), "not valid Unicode"),
+        (lambda: And(part for part in [LEAF]), "parts of And.*got generator.*tuple"),
+        (lambda: Or(None), "parts of Or: expected a tuple or list, got NoneType"),
+        (lambda: Or(LEAF), "parts of Or: expected a tuple or list, got Compare"),
+        (lambda: And(({"a": 1},)), r"And: expected a node.*got dict.*parse_where"),
+        (lambda: Not("x"), "Not: expected a node of m2m_rag.filters, got str"),
+        (lambda: substring("a", 5), "filter on 'a': expected a string, got int"),
+    ],
+)
+def test_a_node_is_checked_where_it_is_made(make, message):
+    with pytest.raises(InvalidFilterError, match=message):
+        make()
+
+
+def test_lists_in_nodes_are_made_tuples():
+    parts, values = [LEAF], [1, 2]
+    trees = And(parts), In("a", values), Holds("a", values)
+    parts.clear()
+    values.clear()
+    assert trees == (And((LEAF,)), In("a", (1, 2)), Holds("a", (1, 2)))
+    assert len({*trees}) == 3
+
+
+def test_a_generator_of_parts_deletes_nothing(database):
+    collection = database.create("c")
+    collection.add(np.ones((3, 1)), metadatas=[{"a": n} for n in range(3)])
+    with pytest.raises(InvalidFilterError, match="got generator"):
+        collection.delete(where=And(Compare("a", "eq", n) for n in [1]))
+    assert collection.count() == 3
+
+
+class Broken(datetime.tzinfo):
+    """A zone of a user that does not work."""
+
+    def utcoffset(self, _):
+        raise RuntimeError("no such zone")
+
+
+def test_a_time_zone_that_fails_is_refused():
+    moment = datetime.datetime(2024, 5, 6, tzinfo=Broken())
+    for where in ({"a": moment}, {"a": {"$in": [[moment]]}}, Compare("a", "gt", moment)):
+        with pytest.raises(InvalidFilterError, match="'a': the datetime's time zone fails"):
+            parse_where(where)
 
 
 def test_what_is_read_can_be_read_again():

@@ -39,7 +39,25 @@ def test_first_in_both_scores_one():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"method": "max"}, {"alpha": 1.5}, {"alpha": float("nan")}, {"depth": 0}, {"rrf_k": 0.0}],
+    [
+        {"method": "max"},
+        {"method": np.array(["rrf", "alpha"])},
+        {"alpha": 1.5},
+        {"alpha": float("nan")},
+        {"alpha": "a"},
+        {"alpha": None},
+        {"alpha": np.ones(2)},
+        {"alpha": 10**5000},
+        {"depth": 0},
+        {"depth": 10**30},
+        {"depth": 10**5000},
+        {"depth": True},
+        {"rrf_k": 0.0},
+        {"rrf_k": "a"},
+        {"rrf_k": None},
+        {"rrf_k": float("inf")},
+        {"rrf_k": 10**400},
+    ],
 )
 def test_what_cannot_be_computed_is_refused(wrong):
     with pytest.raises(InvalidInputError, match=next(iter(wrong))):

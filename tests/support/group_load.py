@@ -23,7 +23,7 @@ from fault_load import DIMENSION, MAIN, State, Stored, check, columns, read, say
 
 from m2m_rag import Collection, Database
 from m2m_rag.errors import ReadOnlyError, StorageError, SyncError
-from m2m_rag.inputs import as_records
+from m2m_rag.records import as_records
 from m2m_rag.storage import group
 from m2m_rag.storage.vectors import DiskVectors
 from m2m_rag.storage.vectors.format import HEADER_BYTES

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from langchain_core.documents import Document
 
 from m2m_rag.errors import InvalidInputError, unknown_argument
+from m2m_rag.inputs import as_count, as_list
 
 
 class Batch(NamedTuple):
@@ -53,7 +54,7 @@ def batch_of_texts(
         raise InvalidInputError(
             "texts is one string; a list of strings is expected. Write [text] for one text."
         )
-    text_list = list(texts)
+    text_list = as_list(texts, "texts")
     for position, text in enumerate(text_list):
         if not isinstance(text, str):
             raise InvalidInputError(
@@ -61,7 +62,7 @@ def batch_of_texts(
                 "Documents go to add_documents."
             )
     n_texts = len(text_list)
-    metadata_list = [None] * n_texts if metadatas is None else list(metadatas)
+    metadata_list = [None] * n_texts if metadatas is None else as_list(metadatas, "metadatas")
     id_list = [None] * n_texts if ids is None else ids_as_list(ids)
     for name, given in (("metadatas", metadata_list), ("ids", id_list)):
         if len(given) != n_texts:
@@ -78,7 +79,7 @@ def batch_of_texts(
 
 def batch_of_documents(documents: Iterable[Document], ids: Iterable[str | None] | None) -> Batch:
     """Read the documents once; `ids`, when given, wins over each document's own id."""
-    document_list = list(documents)
+    document_list = as_list(documents, "documents")
     for position, document in enumerate(document_list):
         if not isinstance(document, Document):
             raise InvalidInputError(
@@ -96,14 +97,14 @@ def ids_as_list(ids: Iterable[Any]) -> list[Any]:
     """Return the ids as a list; one bare string is a mistake, not a list of its letters."""
     if isinstance(ids, str):
         raise InvalidInputError(f"ids is the string {ids!r}; pass a list of ids, as in [{ids!r}].")
-    return list(ids)
+    return as_list(ids, "ids")
 
 
 def parts_of(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
     """Cut a batch into batches of at most `batch_size` records; None means no cut."""
-    if batch_size is not None and batch_size < 1:
-        raise InvalidInputError(f"batch_size is {batch_size}; 1 or more is expected, or None.")
-    size = batch_size or max(1, len(batch.ids))
+    size = max(1, len(batch.ids))
+    if batch_size is not None:
+        size = as_count(batch_size, "batch_size", least=1)
     for start in range(0, len(batch.ids), size):
         part = slice(start, start + size)
         yield Batch(batch.ids[part], batch.texts[part], batch.metadatas[part])

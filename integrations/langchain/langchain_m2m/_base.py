@@ -11,7 +11,7 @@ from langchain_m2m._arguments import Batch
 from langchain_m2m._handle import CollectionHandle
 from m2m_rag import Collection
 from m2m_rag.errors import InvalidInputError
-from m2m_rag.inputs import as_records
+from m2m_rag.records import as_records
 
 
 class StoreBase(VectorStore):

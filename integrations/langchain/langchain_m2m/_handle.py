@@ -6,13 +6,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 from weakref import WeakValueDictionary
 
 from langchain_m2m._arguments import Batch
 from langchain_m2m._embedding import Vector, check_vectors
 from m2m_rag import Collection, Database
 from m2m_rag.errors import CollectionNotFoundError, InvalidInputError, LimitError
+from m2m_rag.inputs import as_choice
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 
@@ -29,10 +30,7 @@ class CollectionHandle:
     def __init__(
         self, name: str, path: Path | None, metric: Metric, capacity: int | None, read_only: bool
     ) -> None:
-        if metric not in get_args(Metric):
-            raise InvalidInputError(
-                f"metric is {metric!r}; one of {', '.join(get_args(Metric))} is expected."
-            )
+        as_choice(metric, "metric", get_args(Metric))
         if capacity is not None and (type(capacity) is not int or capacity < 1):
             raise InvalidInputError(
                 f"splat_capacity is {capacity!r}; 1 or more is expected, or None for no limit."
@@ -98,13 +96,13 @@ class CollectionHandle:
                 "raise splat_capacity or delete some first."
             )
 
-    def upsert(self, batch: Batch, vectors: Sequence[Vector], **splats: Any) -> None:
+    def upsert(self, batch: Batch, vectors: Sequence[Vector]) -> None:
         """Write one batch in one commit; no write comes between it and the capacity check."""
         check_vectors(vectors, len(batch.ids))
         with nullcontext() if self.capacity is None else self._capacity_lock:
             self.check_capacity(batch.ids)
             self.ensure().upsert(
-                vectors, ids=batch.ids, texts=batch.texts, metadatas=batch.metadatas, **splats
+                vectors, ids=batch.ids, texts=batch.texts, metadatas=batch.metadatas
             )
 
     def close(self) -> None:

@@ -11,6 +11,8 @@ from langchain_m2m._documents import as_document
 from langchain_m2m._embedding import Vector
 from langchain_m2m._filters import DocumentTest
 from m2m_rag import Collection, Database, Hit
+from m2m_rag.config import LIMITS
+from m2m_rag.inputs import as_count
 
 _FIRST_WIDTH = 64
 _WIDENING = 4
@@ -25,13 +27,14 @@ def search_kept(
     include_vectors: bool = False,
 ) -> list[Hit]:
     """Return the best k hits whose document passes `keep`."""
-    width = max(_WIDENING * k, _FIRST_WIDTH) if k > 0 else k
+    k = as_count(k, "k", least=1, most=LIMITS.k)
+    width = min(max(_WIDENING * k, _FIRST_WIDTH), LIMITS.k)
     while True:
-        hits = collection.search(vector, width, include_vectors=include_vectors)
+        hits = collection.search(vector, width, lod=2, include_vectors=include_vectors)
         kept = [hit for hit in hits if keep(as_document(hit))]
         if len(kept) >= k or len(hits) < width:
             return kept[:k]
-        width *= _WIDENING
+        width = min(_WIDENING * width, LIMITS.k)
 
 
 def search_mmr_kept(
@@ -44,6 +47,7 @@ def search_mmr_kept(
     lambda_mult: float,
 ) -> list[Hit]:
     """Rank the best `fetch_k` hits that pass `keep` by the engine's own MMR, on a scratch copy."""
+    fetch_k = as_count(fetch_k, "fetch_k", least=1, most=LIMITS.k)
     candidates = search_kept(collection, vector, fetch_k, keep, include_vectors=True)
     if not candidates:
         return []

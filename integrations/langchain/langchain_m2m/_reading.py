@@ -61,7 +61,11 @@ class ReadingMethods(StoreBase):
         return collection.ids(selection.where)
 
     def iter_documents(self, filter: FilterLike = None) -> Iterator[Document]:
-        """Yield the documents that match one by one, in bounded memory."""
+        """Yield the documents that match one by one, in bounded memory.
+
+        What is written meanwhile may be missed; what does not match any more when its turn comes
+        is left out.
+        """
         selection = read_filter(filter)
         documents = map(as_document, self._records(selection.where))
         if selection.keep is None:
@@ -77,4 +81,4 @@ class ReadingMethods(StoreBase):
             return
         ids: Iterable[str] = iter(collection.ids(where))
         while page := list(islice(ids, _PAGE)):
-            yield from collection.get(page)
+            yield from collection.get(page, where=where)

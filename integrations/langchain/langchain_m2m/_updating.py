@@ -22,7 +22,8 @@ class UpdatingMethods(StoreBase):
         """Replace text and metadata of existing ids, in one commit.
 
         Only texts that changed are embedded, so changing metadata needs no embedding at all.
-        The splats' alpha and kappa stay.
+        The splats' alpha and kappa stay, and the moment at which a document expires. A document
+        that is deleted while the new texts are embedded stays deleted.
 
         Raises
         ------
@@ -65,11 +66,15 @@ class UpdatingMethods(StoreBase):
             for text, record in zip(plan.batch.texts, plan.records, strict=True)
         ]
         if vectors:
-            self._handle.upsert(
-                plan.batch,
+            self._handle.ensure().upsert(
                 vectors,
+                ids=plan.batch.ids,
+                texts=plan.batch.texts,
+                metadatas=plan.batch.metadatas,
                 alphas=[record.alpha for record in plan.records],
                 kappas=[record.kappa for record in plan.records],
+                expires_at=[record.expires_at for record in plan.records],
+                only="existing",
             )
 
 

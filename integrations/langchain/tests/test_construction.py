@@ -187,6 +187,8 @@ def test_empty_store_is_true(store: M2MVectorStore) -> None:
 def test_senseless_metric_is_refused(make: Make, embedding: Any) -> None:
     with pytest.raises(InvalidInputError, match="'cosin'"):
         make(embedding, metric="cosin")
+    with pytest.raises(InvalidInputError, match="metric: expected 'cosine' or 'dot' or 'l2'"):
+        make(embedding, metric=["cosine"])
 
 
 def test_capacity_holds_for_two_stores_on_one_folder(

@@ -73,6 +73,16 @@ def test_documents_deleted_while_iterating_are_left_out(filled: M2MVectorStore) 
     assert len(list(documents)) == 499
 
 
+def test_documents_that_do_not_match_any_more_are_left_out(filled: M2MVectorStore) -> None:
+    documents = filled.iter_documents({"n": {"$lt": 600}})
+    first = next(documents)
+    changed = [{"n": 1000} for _ in range(600)]
+    filled.collection.update([str(n) for n in range(600)], changed)
+    found = [first, *documents]
+    assert 1 <= len(found) < 600
+    assert all(document.metadata["n"] < 600 for document in found)
+
+
 def test_bad_filters_raise_even_in_an_empty_store(store: M2MVectorStore) -> None:
     for operation in (store.count, store.list_ids, store.iter_documents):
         with pytest.raises(InvalidFilterError, match=r"\$gte"):

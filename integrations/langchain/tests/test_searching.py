@@ -29,6 +29,35 @@ def test_empty_store_finds_nothing(store: M2MVectorStore) -> None:
     assert store.similarity_search_with_relevance_scores("fox", score_threshold=0.5) == []
 
 
+def test_a_function_filter_misses_no_document() -> None:
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(20_000, 64)).astype(np.float32)
+    fitting = np.arange(3, len(vectors), 7)
+    units = vectors[fitting] / np.linalg.norm(vectors[fitting], axis=1, keepdims=True)
+
+    def keep(document: Document) -> bool:
+        return bool(document.metadata["row"] % 7 == 3)
+
+    with M2MVectorStore() as store:
+        ids = [str(row) for row in range(len(vectors))]
+        store.collection.add(vectors, ids=ids, metadatas=[{"row": int(row)} for row in ids])
+        assert store.collection.wait_for_index(120)
+        for query in rng.normal(size=(100, 64)).astype(np.float32):
+            found = store.similarity_search_by_vector(query, 4, keep)
+            best = fitting[np.argsort(-(units @ query), kind="stable")[:4]]
+            assert [document.id for document in found] == [ids[row] for row in best]
+
+
+@pytest.mark.parametrize("k", [0, "2", 1.5, None])
+@pytest.mark.parametrize("chosen", [{"a": 1}, lambda document: True])
+def test_k_is_a_positive_whole_number(store: M2MVectorStore, k: Any, chosen: Any) -> None:
+    store.add_texts(["red fox"], [{"a": 1}])
+    with pytest.raises(InvalidInputError, match="k:"):
+        store.similarity_search("red fox", k, chosen)
+    with pytest.raises(InvalidInputError, match="fetch_k:"):
+        store.max_marginal_relevance_search("red fox", fetch_k=k, filter=chosen)
+
+
 def test_hits_are_whole_documents(store: M2MVectorStore) -> None:
     store.add_texts(["red fox", "grey wolf"], [{"a": 1}, {}], ids=["f", "w"])
     assert store.similarity_search("red fox", k=2) == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -84,6 +85,29 @@ def test_weights_of_the_splats_stay(filled: M2MVectorStore) -> None:
     filled.update_documents(["a", "b"], [Document("red fox", metadata={"x": 1}), Document("bear")])
     records = filled.collection.get(["a", "b"])
     assert [(r.alpha, r.kappa) for r in records] == [(2.0, 9.0), (3.0, 8.0)]
+
+
+def test_the_moment_of_expiry_stays(filled: M2MVectorStore) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    filled.collection.upsert([[1.0] + [0.0] * 63], ids=["a"], texts=["fox"], expires_at=[soon])
+    filled.update_documents(["a", "b"], [Document("red hare"), Document("grey wolf")])
+    assert [r.expires_at for r in filled.collection.get(["a", "b"])] == [soon, None]
+
+
+def test_what_is_deleted_while_texts_are_embedded_stays_deleted(
+    filled: M2MVectorStore, embedding: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = embedding.embed_documents
+
+    def slow(texts: list[str]) -> list[list[float]]:
+        filled.delete(["a"])
+        vectors: list[list[float]] = embed(texts)
+        return vectors
+
+    monkeypatch.setattr(embedding, "embed_documents", slow)
+    filled.update_documents(["a", "b"], [Document("white hare"), Document("brown bear")])
+    assert filled.list_ids() == ["b"]
+    assert filled.get_by_ids(["b"])[0].page_content == "brown bear"
 
 
 def test_records_without_kappa_can_be_updated_beside_records_with_one(

@@ -170,9 +170,19 @@ def test_failing_embedding_writes_nothing(
     assert store.count() == 0
 
 
-def test_batch_size_must_be_positive(store: M2MVectorStore) -> None:
+@pytest.mark.parametrize("size", [0, -1, "2", 1.5, True])
+def test_batch_size_must_be_a_positive_whole_number(store: M2MVectorStore, size: Any) -> None:
     with pytest.raises(InvalidInputError, match="batch_size"):
-        store.add_texts(TEXTS, batch_size=0)
+        store.add_texts(TEXTS, batch_size=size)
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("columns", [(None,), (5,), (TEXTS, 5), (TEXTS, None, 5)])
+def test_what_is_no_column_is_refused(store: M2MVectorStore, columns: tuple[Any, ...]) -> None:
+    texts, metadatas, ids = (*columns, None, None)[:3]
+    with pytest.raises(InvalidInputError, match="expected a list"):
+        store.add_texts(texts, metadatas, ids=ids)
+    assert store.count() == 0
 
 
 def test_unknown_arguments_are_refused(store: M2MVectorStore, embedding: Any) -> None:

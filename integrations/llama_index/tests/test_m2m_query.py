@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
     MetadataFilter,
@@ -125,25 +126,12 @@ def test_a_new_and_an_emptied_store_answer_with_empty_lists(store: M2MVectorStor
     assert ask(store).ids == []
 
 
-def naive_mmr(query: Any, vectors: list[Any], k: int, threshold: float) -> list[int]:
-    """Carbonell and Goldstein 1998, in plain loops; of equals, the more similar comes first."""
-    unit = [np.asarray(v) / np.linalg.norm(v) for v in vectors]
-    target = np.asarray(query) / np.linalg.norm(query)
-    chosen: list[int] = []
-    while len(chosen) < min(k, len(unit)):
-        scores = {
-            i: threshold * float(unit[i] @ target)
-            - (1 - threshold) * max((float(unit[i] @ unit[j]) for j in chosen), default=0.0)
-            for i in sorted(range(len(unit)), key=lambda i: -float(unit[i] @ target))
-            if i not in chosen
-        }
-        chosen.append(max(scores, key=lambda i: scores[i]))
-    return chosen
-
-
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.9, 1.0])
-def test_mmr_follows_its_definition_and_scores_are_true_similarities(threshold: float) -> None:
-    random = np.random.default_rng(7)
+@pytest.mark.parametrize("seed", range(8))
+def test_mmr_is_llama_indexs_own_and_scores_are_true_similarities(
+    threshold: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
     vectors = random.normal(size=(30, 8)).tolist()
     query = random.normal(size=8).tolist()
     with M2MVectorStore() as store:
@@ -156,7 +144,11 @@ def test_mmr_follows_its_definition_and_scores_are_true_similarities(threshold: 
             {"mmr_threshold": 0.99, "kwargs": {"mmr_threshold": threshold, "mmr_prefetch_k": 30}},
         ):
             result = ask(store, query, 6, mode=MODE.MMR, **how)
-            assert result.ids == [str(i) for i in naive_mmr(query, vectors, 6, threshold)]
+            candidates = [vectors[int(i)] for i in plain.ids or []]
+            _, own = get_top_k_mmr_embeddings(
+                query, candidates, None, 6, plain.ids, mmr_threshold=threshold
+            )
+            assert result.ids == own
             assert result.similarities == pytest.approx([cosine[i] for i in result.ids or []])
 
 

@@ -42,7 +42,10 @@ _FIELD_MODES = {
 
 
 class MMR(NamedTuple):
-    """How a maximal-marginal-relevance query weighs: `threshold` 1 is relevance alone."""
+    """How a maximal-marginal-relevance query weighs: `threshold` 1 is relevance alone.
+
+    As by LlamaIndex's own function, a node is compared with the one chosen last alone.
+    """
 
     threshold: float
     fetch_k: int
@@ -133,6 +136,7 @@ def run_query(plan: QueryPlan, collection: Collection) -> VectorStoreQueryResult
             plan.k,
             fetch_k=plan.mmr.fetch_k,
             lambda_mult=plan.mmr.threshold,
+            diverse_from="last",
             where=plan.where,
         )
     return VectorStoreQueryResult(
