@@ -1,17 +1,21 @@
-/* Makes the k-th call that writes to files under a folder fail, stop half-way, or kill the process.
+/* Makes the k-th call that writes to files under a folder, or makes or removes names there, fail,
+   stop half-way, or kill the process.
 
    Loaded by LD_PRELOAD; does nothing until fault_arm(). Calls are counted over all threads. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { WRITES = 1, SYNCS = 2, OTHERS = 4 };             /* which calls count */
+enum { WRITES = 1, SYNCS = 2, OTHERS = 4, NAMES = 8 };   /* which calls count */
 enum { ONCE = 0, FROM_THEN_ON = 1, HALF = 2, KILL = 4 }; /* what happens */
 
 static char folder[PATH_MAX];
@@ -36,6 +40,12 @@ static int is_ours(int descriptor) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, sizeof path - 1);
     return length >= (ssize_t)folder_length && memcmp(path, folder, folder_length) == 0;
+}
+
+/* Tell whether a path lies under the folder, also when it is one from an open folder. */
+static int is_below(int at, const char *path) {
+    if (path[0] != '/' && at != AT_FDCWD) return is_ours(at);
+    return strncmp(path, folder, folder_length) == 0;
 }
 
 /* Count a call; return whether it must fail now. */
@@ -117,6 +127,44 @@ int ftruncate64(int descriptor, off64_t size) {
 
 int rename(const char *from, const char *to) {
     REAL(int, "rename", const char *, const char *);
-    FAIL(OTHERS, strncmp(from, folder, folder_length) == 0)
+    FAIL(OTHERS, is_below(AT_FDCWD, from))
     return real(from, to);
+}
+
+int unlink(const char *path) {
+    REAL(int, "unlink", const char *);
+    FAIL(NAMES, is_below(AT_FDCWD, path))
+    return real(path);
+}
+
+int unlinkat(int at, const char *path, int flags) {
+    REAL(int, "unlinkat", int, const char *, int);
+    FAIL(NAMES, is_below(at, path))
+    return real(at, path, flags);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    REAL(int, "mkdir", const char *, mode_t);
+    FAIL(NAMES, is_below(AT_FDCWD, path))
+    return real(path, mode);
+}
+
+int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
+    REAL(int, "linkat", int, const char *, int, const char *, int);
+    FAIL(NAMES, is_below(to_at, to))
+    return real(from_at, from, to_at, to, flags);
+}
+
+/* Only what makes a file is counted, not the opening of one that is there. */
+int open64(const char *path, int flags, ...) {
+    REAL(int, "open64", const char *, int, ...);
+    mode_t mode = 0;
+    if (flags & O_CREAT) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, mode_t);
+        va_end(rest);
+        FAIL(NAMES, is_below(AT_FDCWD, path) && access(path, F_OK) != 0)
+    }
+    return real(path, flags, mode);
 }

@@ -1,6 +1,7 @@
 """Runs steps of the load while a chosen call of the system fails (see ``failing_calls.c``).
 
-`compile_library` makes the library, `Zygote` preloads it, `attempt` runs in the zygote's child.
+`compile_library` makes the library, `Zygote` preloads it, `attempt` and `attempt_backup` run in the
+zygote's child.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fault_load import MAIN, Load, State, Step, columns, plan, read
 from m2m_rag import Database
 from m2m_rag.errors import M2MError, ReadOnlyError, StorageError, SyncError
 
-WRITES, SYNCS, OTHERS = 1, 2, 4
+WRITES, SYNCS, OTHERS, NAMES = 1, 2, 4, 8
 ONCE, FROM_THEN_ON, HALF, KILL = 0, 1, 2, 4
 
 
@@ -62,6 +63,22 @@ def attempt(
         state = step.after
         print(number, flush=True)
     load.database.close()
+    print(f"calls {library.fault_disarm()}", flush=True)
+
+
+def attempt_backup(path: str, calls: int, k: int, error: int, how: int) -> None:
+    """Back up ``path/db`` and restore the backup, beside it, while the k-th of the calls fails.
+
+    The child says what failed, and at the end how many calls there were.
+    """
+    library = ctypes.CDLL(None)
+    library.fault_arm(os.fsencode(path), calls, ctypes.c_long(k), error, how)
+    try:
+        with Database(f"{path}/db", read_only=True) as database:
+            database.backup(f"{path}/backup-1")
+        Database.restore(f"{path}/backup-1", f"{path}/restore-2").close()
+    except M2MError as failure:
+        print(f"failed: {type(failure).__name__}: {failure}", flush=True)
     print(f"calls {library.fault_disarm()}", flush=True)
 
 

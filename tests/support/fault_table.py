@@ -25,21 +25,23 @@ BEGIN, END = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults 
 PARTS = {
     "F1": "kill -9 of a writer, an ingest, a compaction, a backup, a restore",
     "F2": "kill -9 while opening after a kill",
-    "F3": "power loss: states replayed from a log of all writes and syncs",
-    "F4": "the k-th write, sync, truncation or rename fails, is half done, or kills",
+    "F3": "power loss: states replayed from a log of all writes and syncs, also of backups, "
+    "restores, migrations and indexes",
+    "F4": "the k-th write, sync, truncation, rename, or other change of names fails, is half "
+    "done, or kills; interrupts",
     "F5": "the disk is full",
     "F6": "no permission to write; a file of the truth is missing",
     "F7": "a bit flipped; a part of a file cut off, zeroed, exchanged or older",
     "F8": "processes: a writer killed beside readers, two writers, races of opening",
     "F9": "forks under load; every way to start a process; worker pools",
-    "F10": "16 threads, and tasks of asyncio, against a serial run",
+    "F10": "16 threads, and tasks of asyncio, against a serial run; writes in the middle of writes",
     "F11": "too little memory",
     "F12": "bad input",
-    "F13": "random calls against a dictionary and brute force",
+    "F13": "random calls, compactions and kills against a dictionary and brute force",
     "F14": "databases of each format that ever was",
     "F15": "load with kills",
     "F16": "100 records erased, their bytes sought in every file",
-    "S5": "folders that an attacker made, everything tried on each",
+    "S5": "folders and indexes that an attacker made, everything tried on each",
 }
 _NOTED = "fault"
 
