@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import apsw
 
 from m2m_rag._closing import Closing
 from m2m_rag._underway import Underway, waited_for
 from m2m_rag._upkeep import PATIENCE_S, check_index
-from m2m_rag.errors import InvalidInputError, M2MError, OldFormatError
+from m2m_rag.errors import CollectionNotFoundError, InvalidInputError, M2MError, OldFormatError
 from m2m_rag.inputs import as_path
 from m2m_rag.storage import backing_up, compacting, leftovers
 from m2m_rag.storage.folder import changing, remove_collection
@@ -32,6 +34,8 @@ from m2m_rag.storage.verifying import (
 
 if TYPE_CHECKING:
     from m2m_rag.collection import Collection
+
+Result = TypeVar("Result")
 
 
 class DatabaseUpkeep(Closing):
@@ -57,7 +61,7 @@ class DatabaseUpkeep(Closing):
         """
         self._check_open()
         if self._path is None:
-            return merged([self.open(name).verify() for name in self.list()])
+            return merged([*self._of_each(lambda collection: collection.verify()).values()])
         return verify_database(self._path, check_index)
 
     @waited_for
@@ -133,7 +137,7 @@ class DatabaseUpkeep(Closing):
         Raises
         ------
         StorageError
-            The path exists.
+            The path exists, or lies in the backup; or a file could not be written; nothing is left.
         FormatError, CorruptError
             The backup is no database, or damaged; nothing was written.
         """
@@ -145,19 +149,26 @@ class DatabaseUpkeep(Closing):
     def compact(self, *, erase: bool = False) -> dict[str, CompactReport]:
         """Compact every collection (see `Collection.compact`); return the reports by name."""
         self._check_open()
-        return {name: self.open(name).compact(erase=erase) for name in self.list()}
+        return self._of_each(lambda collection: collection.compact(erase=erase))
 
     @waited_for
     def flush(self) -> None:
         """Bring everything to its final place on disk (see `Collection.flush`)."""
         self._check_open()
         self._begin_write()
-        for name in self.list():
-            self.open(name).flush()
+        self._of_each(lambda collection: collection.flush())
         if self._path is not None:
             path = self._path / REGISTRY_FILE
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
             compacting.checkpoint(path, REGISTRY_KIND, mode, PATIENCE_S)
+
+    def _of_each(self, act: Callable[[Collection], Result]) -> dict[str, Result]:
+        """Do something to every collection, in the order of names, but those dropped meanwhile."""
+        results = {}
+        for name in self.list():
+            with suppress(CollectionNotFoundError):
+                results[name] = act(self.open(name))
+        return results
 
     def _state_of(self, store: CollectionStore) -> State:
         """Return a collection's state; a catalog of an older format is brought up to date."""

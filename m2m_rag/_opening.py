@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from m2m_rag._database_upkeep import DatabaseUpkeep
 from m2m_rag._parts import Parts
 from m2m_rag._types import Durability, Metric
-from m2m_rag.errors import CollectionNotFoundError, did_you_mean
+from m2m_rag.errors import CollectionNotFoundError, StorageError, did_you_mean
 from m2m_rag.filters.sql import SQL_FUNCTIONS
 from m2m_rag.storage.folder import changing, make_collection, remove_collection
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER, collection_folder
@@ -60,13 +60,19 @@ class Opening(DatabaseUpkeep):
 
     def _parts_of(self, name: str) -> Parts:
         folder_name = self._registry.folder_of(name)
-        if folder_name is None:
-            names = self._registry.names()
-            raise CollectionNotFoundError(
-                f"there is no collection {name!r} in {self!r}.{did_you_mean(name, names)} "
-                f"It holds: {', '.join(names) or 'none'}. Make one with create({name!r})."
-            )
-        return self._parts_in(folder_name)
+        while folder_name is not None:
+            try:
+                return self._parts_in(folder_name)
+            except StorageError:
+                found, folder_name = folder_name, self._registry.folder_of(name)
+                if folder_name == found:
+                    raise
+                # Else another process dropped it meanwhile, and may have made it anew.
+        names = self._registry.names()
+        raise CollectionNotFoundError(
+            f"there is no collection {name!r} in {self!r}.{did_you_mean(name, names)} "
+            f"It holds: {', '.join(names) or 'none'}. Make one with create({name!r})."
+        )
 
     def _parts_in(self, folder_name: str) -> Parts:
         parts = self._parts.get(folder_name)
@@ -83,6 +89,14 @@ class Opening(DatabaseUpkeep):
                 store.close()
                 raise
         return parts
+
+    def _close_collections(self) -> None:
+        """Close each, also after one that fails; after an interrupt it may be called again."""
+        with ExitStack() as ending:
+            ending.callback(self._registry.close)
+            for parts in self._parts.values():
+                ending.callback(parts.close)
+        self._parts.clear()
 
     def _forget_dropped(self) -> None:
         """Close what other handles have dropped: open files would keep its space on disk."""

@@ -56,12 +56,12 @@ class Underway(ForkSafe):
         me = threading.get_ident()
         with self._lock:  # else one that has passed `begin`'s check might not be counted yet
             self._is_ending = True
-        try:
-            while any(call.thread != me for call in self._present()):
-                time.sleep(POLL_S)
-        except BaseException:
-            self._is_ending = False
-            raise
+        while any(call.thread != me for call in self._present()):
+            time.sleep(POLL_S)
+
+    def resume(self) -> None:
+        """Let calls begin again: `end` was interrupted, or what was to follow it."""
+        self._is_ending = False
 
     def _present(self) -> list[Call]:
         found = [reference() for reference in self._calls]

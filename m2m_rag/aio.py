@@ -26,10 +26,10 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, Self, overload
-from weakref import WeakKeyDictionary
 
 from m2m_rag._handle import WhereLike
 from m2m_rag._searching import Vector1, Vector2
+from m2m_rag._sharing import SharedDatabase
 from m2m_rag._twins import Twin, awaited_twin, in_steps
 from m2m_rag._types import Durability, Hit, Metric, Record, Stage
 from m2m_rag.collection import Collection
@@ -196,10 +196,9 @@ class AsyncDatabase(Twin[Database]):
         cls, backup: str | os.PathLike[str], path: str | os.PathLike[str]
     ) -> AsyncDatabase:
         """Copy a backup to a new folder, verify it there, and return it opened."""
-        restored = await asyncio.to_thread(Database.restore, backup, path)
         made = cls(path)
-        made._sync = restored
-        return made
+        made._shared = SharedDatabase(functools.partial(Database.restore, backup, path))
+        return await made
 
     @property
     def sync(self) -> Database:
@@ -210,12 +209,12 @@ class AsyncDatabase(Twin[Database]):
         ClosedError
             The database was not opened yet.
         """
-        if self._sync is None:
+        if self._shared.database is None:
             raise ClosedError(
                 f"{self!r} is not open. Use 'async with AsyncDatabase(path) as db' or "
                 "'db = await AsyncDatabase(path)'."
             )
-        return self._sync
+        return self._shared.database
 
     @property
     def path(self) -> Path | None:
@@ -225,7 +224,7 @@ class AsyncDatabase(Twin[Database]):
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._sync is not None and self._sync.closed
+        return self._shared.database is not None and self._shared.database.closed
 
     async def create(
         self,
@@ -256,9 +255,7 @@ class AsyncDatabase(Twin[Database]):
 
     async def close(self) -> None:
         """Close everything, after the calls that are under way. Closing twice is fine."""
-        async with _turn_of(self):
-            if self._sync is not None:
-                await asyncio.to_thread(self._sync.close)
+        await self._shared.close()
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open the database and return it."""
@@ -273,33 +270,9 @@ class AsyncDatabase(Twin[Database]):
         return self._place
 
     def _prepare(self, make: Callable[[], Database], place: str) -> None:
-        self._make = make
+        self._shared = SharedDatabase(make)
         self._place = place
-        self._sync: Database | None = None
 
     async def _opened(self) -> Self:
-        async with _turn_of(self):
-            if self._sync is None:
-                opening = asyncio.ensure_future(asyncio.to_thread(self._make))
-                try:
-                    self._sync = await asyncio.shield(opening)
-                except asyncio.CancelledError:
-                    opening.add_done_callback(_close_unwanted)
-                    raise
+        await self._shared.open()
         return self
-
-
-_turns: WeakKeyDictionary[
-    asyncio.AbstractEventLoop, WeakKeyDictionary[AsyncDatabase, asyncio.Lock]
-] = WeakKeyDictionary()
-
-
-def _turn_of(database: AsyncDatabase) -> asyncio.Lock:
-    """Return the lock under which a database is opened and closed: one for each loop."""
-    turns = _turns.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    return turns.setdefault(database, asyncio.Lock())
-
-
-def _close_unwanted(opening: asyncio.Future[Database]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

@@ -239,23 +239,27 @@ class Database(Opening):
         """Close everything and give the writer lock back. Closing twice is fine.
 
         Calls of other threads that are under way are waited for, unfinished iterations end. After
-        that this process has no file of the database open or mapped, also when it raises. It is not
-        for signal handlers: a handler may have interrupted what others wait for.
+        that this process has no file of the database open or mapped, also when it raises. When it
+        is interrupted, the database is open as before, or closed, and closing it again completes
+        it. It is not for signal handlers: a handler may have interrupted what others wait for.
 
         Raises
         ------
         SyncError
             With durability ``"normal"``: the last commits could not be put on disk.
         """
-        self._underway.end()
-        with self._lock, ExitStack() as ending:
-            self._closed = True
-            if self._writer is not None:
-                ending.callback(self._writer.release)
-            ending.callback(self._registry.close)
-            ending.callback(self._parts.clear)
-            for parts in self._parts.values():
-                ending.callback(parts.close)
+        try:
+            self._underway.end()
+            with self._lock:
+                self._closed = True
+                with ExitStack() as ending:
+                    if self._writer is not None:
+                        ending.callback(self._writer.release)
+                    self._close_collections()
+        except BaseException:
+            if not self._closed:
+                self._underway.resume()
+            raise
 
     def __reduce__(self) -> tuple[Callable[..., Database], tuple[Path, dict[str, Any]]]:
         """Pickle and copy as path and settings: the copy is a handle of its own."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -345,6 +346,37 @@ async def test_closing_waits_for_an_opening_and_for_upkeep(tmp_path):
     await opening
     with pytest.raises(ClosedError):
         await database.list()
+
+
+def test_loops_that_open_one_object_at_once_share_the_database(tmp_path):
+    """Four threads with a loop each, one of which gives up."""
+    for trial in range(10):
+        database, made = AsyncDatabase(tmp_path / str(trial)), []
+        make, start = database._shared._make, threading.Barrier(4)
+
+        def make_one(make=make, made=made):
+            made.append(make())
+            return made[-1]
+
+        async def opened(is_giving_up, database=database, start=start):
+            start.wait()
+            opening = asyncio.ensure_future(database.__aenter__())
+            if is_giving_up:
+                await asyncio.sleep(0)
+                opening.cancel()
+                await asyncio.wait([opening])
+            else:
+                await (await opening).list()
+
+        database._shared._make = make_one
+        with ThreadPoolExecutor(4) as threads:
+            loops = [threads.submit(asyncio.run, opened(number == 0)) for number in range(4)]
+            for loop in loops:
+                loop.result(60)
+        assert not database.closed
+        assert [one.closed for one in made if one is not database.sync] == [True] * (len(made) - 1)
+        asyncio.run(database.close())
+        assert made[-1].closed
 
 
 def test_an_object_may_be_used_in_one_loop_after_another(tmp_path):

@@ -16,9 +16,12 @@ from open_files import open_files
 
 from m2m_rag import Database, _database_upkeep, _indexing, _upkeep
 from m2m_rag._iterating import Iterations
+from m2m_rag._parts import Parts
 from m2m_rag._underway import Underway
 from m2m_rag.errors import ClosedError
 from m2m_rag.storage import lock
+from m2m_rag.storage.lock import WriterLock
+from m2m_rag.storage.registry import Registry
 
 
 @pytest.fixture
@@ -214,6 +217,54 @@ def test_an_iteration_whose_thread_a_fork_left_behind_can_be_closed():
     iterations.end()
     leave.set()
     thread.join()
+
+
+def interrupted(call, where):
+    """Return the call with an interrupt before or after it, the first time."""
+    is_due = [True]
+
+    def interrupting(*arguments):
+        is_due_now = is_due and is_due.pop()
+        if is_due_now and where == "before":
+            raise KeyboardInterrupt
+        call(*arguments)
+        if is_due_now:
+            raise KeyboardInterrupt
+
+    return interrupting
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_close_that_is_interrupted_while_it_waits_leaves_it_open(path, monkeypatch, where):
+    database = Database(path)
+    collection = database.open("c")
+    monkeypatch.setattr(Underway, "end", interrupted(Underway.end, where))
+    with pytest.raises(KeyboardInterrupt):
+        database.close()
+    assert not database.closed
+    collection.add([[1, 1, 1, 1]])
+    for call in (collection.verify, database.verify, database.flush, collection.compact):
+        call()
+    database.close()
+    assert open_files(path) == set()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("step", [(Parts, "close"), (Registry, "close"), (WriterLock, "release")])
+def test_a_close_that_is_interrupted_later_is_completed(path, monkeypatch, step, where):
+    database = Database(path)
+    collection = database.open("c")
+    collection.add([[1, 1, 1, 1]])
+    monkeypatch.setattr(*step, interrupted(getattr(*step), where))
+    with pytest.raises(KeyboardInterrupt):
+        database.close()
+    assert database.closed
+    for call in (collection.count, collection.verify, database.list, database.flush):
+        with pytest.raises(ClosedError):
+            call()
+    database.close()
+    assert open_files(path) == set()
+    assert path.resolve() not in lock._held
 
 
 @pytest.mark.parametrize("call", ["verify", "backup", "compact", "flush"])

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from m2m_rag import Database
+from m2m_rag import Collection, Database, _indexing
 from m2m_rag.errors import (
     ClosedError,
     CollectionExistsError,
@@ -179,19 +179,32 @@ def test_a_path_is_needed(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
-def test_only_the_owner_may_read(tmp_path):
-    old = os.umask(0o022)
+def test_only_the_owner_may_read(tmp_path, monkeypatch):
+    """Whatever the umask allows: a database with an index, a backup, a database restored."""
+    monkeypatch.setattr(_indexing, "INDEX_FROM", 50)
+    old = os.umask(0)
     try:
-        with Database(tmp_path / "db") as database:
-            database.create("c").add([[1.0]])
-            modes = {
-                item.relative_to(tmp_path): stat.S_IMODE(item.stat().st_mode)
-                for item in tmp_path.rglob("*")
-            }
+        with Database(tmp_path / "above" / "db") as database:
+            collection = database.create("c", 4)
+            collection.add(np.random.default_rng(1).normal(size=(60, 4)), texts=["text"] * 60)
+            assert collection.wait_for_index()
+            database.flush()
+            database.create("empty")
+            database.backup(tmp_path / "far" / "away" / "backup")
+            with Database.restore(tmp_path / "far" / "away" / "backup", tmp_path / "again") as made:
+                made.open("c").delete(["nothing"])
+                modes = {
+                    item.relative_to(tmp_path): stat.S_IMODE(item.stat().st_mode)
+                    for item in tmp_path.rglob("*")
+                }
     finally:
         os.umask(old)
-    assert modes
-    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+    assert sum(path.suffix == ".hrm2" for path in modes) == 3
+    assert {
+        path: oct(mode)
+        for path, mode in modes.items()
+        if mode != (0o700 if (tmp_path / path).is_dir() else 0o600)
+    } == {}
 
 
 def in_threads(*functions):
@@ -292,6 +305,55 @@ def test_a_drop_while_others_search(tmp_path):
         assert len(two._parts) == 1, "what others dropped was closed"
 
 
+@pytest.mark.parametrize("call", ["compact", "flush", "repair"])
+def test_upkeep_leaves_out_what_is_dropped_meanwhile(database, monkeypatch, call):
+    """One is dropped before its turn, another in the middle of it."""
+    for name in ("a", "b", "c", "d"):
+        collection = database.create(name, 2)
+        collection.add([[1, 0], [0, 1]], ids=["x", "y"])
+        collection.delete(["x"])
+    check = Collection._check_open
+
+    def dropped_first(self):
+        monkeypatch.setattr(Collection, "_check_open", check)
+        for name in ("b", self.name):
+            database.drop(name)
+        check(self)
+
+    monkeypatch.setattr(Collection, "_check_open", dropped_first)
+    found = getattr(database, call)()
+    assert database.list() == ["c", "d"]
+    if call == "compact":
+        assert {name: report.n_removed for name, report in found.items()} == {"c": 1, "d": 1}
+        assert list(database.compact(erase=True)) == ["c", "d"]
+
+
+def test_a_collection_that_another_drops_while_it_is_opened_is_not_found(tmp_path, monkeypatch):
+    with Database(tmp_path / "db") as one, Database(tmp_path / "db") as two:
+        folder_of = one._registry.folder_of
+
+        def dropped_then(name):
+            found = folder_of(name)
+            monkeypatch.setattr(one._registry, "folder_of", folder_of)
+            two.drop(name)
+            return found
+
+        for act in (one.open, one.drop, lambda name: one.create(name, exist_ok=True)):
+            two.create("c")
+            monkeypatch.setattr(one._registry, "folder_of", dropped_then)
+            with pytest.raises(CollectionNotFoundError, match="no collection 'c'"):
+                act("c")
+
+        def made_anew_then(name):
+            found = dropped_then(name)
+            two.create(name, 3)
+            return found
+
+        two.create("c", 2)
+        monkeypatch.setattr(one._registry, "folder_of", made_anew_then)
+        assert one.open("c").dimension == 3
+
+
 def test_closing_while_others_work(tmp_path):
     for number, make in enumerate([Database.in_memory, lambda: Database(tmp_path / "db")] * 5):
         database = make()
@@ -312,6 +374,37 @@ def test_closing_while_others_work(tmp_path):
 def test_an_impossible_path_is_refused(path):
     with pytest.raises((InvalidInputError, StorageError)):
         Database(path)
+
+
+BAD_NAME = os.fsdecode(b"caf\xe9_db") if os.name == "posix" else "caf\ud800_db"
+
+
+@pytest.mark.parametrize("name", [BAD_NAME, "lone\ud800"])
+def test_a_path_that_is_no_unicode_is_refused(tmp_path, name):
+    path = tmp_path / name
+    with Database(tmp_path / "db") as database:
+        database.backup(tmp_path / "backup")
+        for act in (
+            lambda: Database(path),
+            lambda: Database(path, read_only=True),
+            lambda: database.backup(path),
+            lambda: Database.restore(tmp_path / "backup", path),
+            lambda: Database.restore(path, tmp_path / "again"),
+        ):
+            with pytest.raises(InvalidInputError, match=r"is not UTF-8.*Rename") as caught:
+                act()
+            assert ascii(name)[1:-1] in str(caught.value)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["backup", "db"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such names")
+def test_a_path_from_a_folder_that_is_no_unicode_is_refused(tmp_path, monkeypatch):
+    (tmp_path / BAD_NAME).mkdir()
+    monkeypatch.chdir(tmp_path / BAD_NAME)
+    with pytest.raises(InvalidInputError, match="is not UTF-8"):
+        Database("db")
+    with Database(tmp_path / "db") as database:
+        assert database.list() == []
 
 
 @pytest.mark.parametrize("wait", ["x", None, -1, float("nan")])

@@ -49,8 +49,11 @@ EXIT_CODES_HELP = (
     "5 damaged or no database, 6 missing package, 7 some sources failed, 130 interrupted."
 )
 
-# A passage may hold escape sequences that would drive the reader's terminal.
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+# A passage may hold escape sequences that would drive the reader's terminal; a file's name, bytes
+# that are no UTF-8, which Python reads as surrogates and no terminal can be sent.
+_CONTROLS = dict.fromkeys(
+    (*range(32), *range(127, 160), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"
+)
 del _CONTROLS[ord("\t")], _CONTROLS[ord("\n")]
 
 console = Console(highlight=False)
@@ -86,7 +89,7 @@ def _print_error(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return `text` with ``U+FFFD`` for control characters other than tab and line feed."""
+    """Return `text` with ``U+FFFD`` for surrogates, and controls but tab and line feed."""
     return text.translate(_CONTROLS)
 
 

@@ -11,8 +11,9 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from m2m_rag import Database, Hit
+from m2m_rag import Hit
 from m2m_rag._dates import untagged
+from m2m_rag.cli.existing import opened
 from m2m_rag.cli.ingest import choose_embedder
 from m2m_rag.cli.output import console, printable
 from m2m_rag.errors import InvalidFilterError
@@ -29,7 +30,7 @@ def run(
 ) -> None:
     """Search and print the hits."""
     condition = _parse(where)
-    with Database(db, read_only=True) as database:
+    with opened(db) as database:
         collection = database.open(collection_name)
         hits: list[Hit] = []
         if collection.count():

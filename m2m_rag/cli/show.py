@@ -9,13 +9,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from m2m_rag import Database
+from m2m_rag.cli.existing import opened
 from m2m_rag.cli.output import console, human_bytes
 
 
 def info(db: Path, collection: str | None, as_json: bool) -> None:
     """Print the counters of one collection or all."""
-    with Database(db, read_only=True) as database:
+    with opened(db) as database:
         names = database.list() if collection is None else [collection]
         stats = [database.open(name).stats() for name in names]
     n_bytes = sum(_size(item) for item in db.rglob("*"))
@@ -47,6 +47,6 @@ def _size(path: Path) -> int:
 
 def collections(db: Path, as_json: bool) -> None:
     """Print the names, one a line."""
-    with Database(db, read_only=True) as database:
+    with opened(db) as database:
         names = database.list()
     typer.echo(json.dumps(names) if as_json else "\n".join(names), nl=bool(names) or as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ import typer
 
 from m2m_rag import Database
 from m2m_rag._database_upkeep import diagnose
+from m2m_rag.cli.existing import check_database, opened
 from m2m_rag.cli.output import console, errors, human_bytes, printable
 from m2m_rag.errors import FormatError, M2MError, ReadOnlyError, WriterLockedError
-from m2m_rag.storage.folder import is_database
+from m2m_rag.inputs import as_path
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER
 from m2m_rag.storage.registry import REGISTRY_FILE
 from m2m_rag.storage.reports import Finding, Kind, VerifyReport
@@ -31,6 +33,7 @@ _WORDS = {
 
 def doctor(path: Path, repair: bool, drop_damaged: bool, as_json: bool) -> None:
     """Verify, repair if asked, and tell; leave with 1 when something is (still) damaged."""
+    path = as_path(path)
     if not any((path / name).exists() for name in (REGISTRY_FILE, COLLECTIONS_FOLDER)):
         raise FormatError(f"{path} is not a database of m2m_rag: it has no {REGISTRY_FILE}.")
     done = _repair(path, drop_damaged) if repair else []
@@ -76,18 +79,19 @@ def _tell(finding: Finding) -> list[str]:
 
 
 def _next_steps(path: Path, kinds: Counter[Kind], has_ids: bool) -> list[str]:
-    steps = []
+    steps, told = [], shlex.quote(str(path))
     if kinds["truth"]:
         steps.append(
             f"Next: restore a backup, m2m restore BACKUP NEW_PATH. Keep {path} until then."
         )
     if has_ids:
         steps.append(
-            "Or go on without those records: m2m doctor PATH --repair --drop-damaged deletes them."
+            f"Or go on without those records: m2m doctor {told} --repair --drop-damaged deletes "
+            "them."
         )
     if kinds["derived"] or kinds["leftover"]:
         steps.append(
-            f"Next: m2m doctor {path} --repair makes indexes again and removes what is left over."
+            f"Next: m2m doctor {told} --repair makes indexes again and removes what is left over."
         )
     if kinds["foreign"]:
         steps.append("Files that are not ours are never read or changed.")
@@ -108,7 +112,7 @@ def _repair(path: Path, drop_damaged: bool) -> Sequence[str] | None:
 
 def backup(db: Path, path: Path) -> None:
     """Write a backup and say what it holds."""
-    with Database(db, read_only=True) as database:
+    with opened(db) as database:
         report = database.backup(path)
     n_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     said = (
@@ -128,12 +132,13 @@ def restore(source: Path, path: Path) -> None:
 
 def compact(db: Path, collection: str | None, erase: bool) -> None:
     """Compact and say what it gave back."""
-    if not is_database(db):
-        raise FormatError(f"{db} is not a database of m2m_rag.")
+    check_database(db)
     with Database(db) as database:
-        names = database.list() if collection is None else [collection]
-        for name in names:
-            done = database.open(name).compact(erase=erase)
+        if collection is None:
+            reports = database.compact(erase=erase)
+        else:
+            reports = {collection: database.open(collection).compact(erase=erase)}
+        for name, done in reports.items():
             said = f"{name}: {done.n_records} records, {done.n_removed} dead rows removed, "
             said += f"{human_bytes(done.bytes_before)} → {human_bytes(done.bytes_after)}"
             if not done.is_settled:

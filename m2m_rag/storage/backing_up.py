@@ -24,7 +24,7 @@ import apsw
 
 from m2m_rag.errors import CorruptError, FormatError, M2MError, StorageError
 from m2m_rag.storage.compacting import checkpoint
-from m2m_rag.storage.files import os_errors, sync_file, sync_folder
+from m2m_rag.storage.files import os_errors, private_folder, sync_file, sync_folder
 from m2m_rag.storage.folder import is_database
 from m2m_rag.storage.migrating import CATALOG_STEPS, migrate
 from m2m_rag.storage.plain import (
@@ -61,8 +61,7 @@ def back_up(source: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     CorruptError
         What was read is damaged; there is no backup.
     """
-    if os.path.realpath(path).startswith(os.path.realpath(source) + os.sep):
-        raise StorageError(f"{path} lies inside the database. Choose a folder beside it.")
+    _refuse_inside(source, path)
     with new_folder(path) as folder:
         with opened(source / REGISTRY_FILE, REGISTRY_KIND) as registry:
             copy_database(registry, folder / REGISTRY_FILE)
@@ -82,7 +81,7 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     Raises
     ------
     StorageError
-        The path exists.
+        The path exists, or lies in the backup; or a file could not be written.
     FormatError
         The backup is no database, or holds links or devices.
     CorruptError
@@ -90,6 +89,7 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
     """
     if not is_database(backup):
         raise FormatError(f"{backup} is not a database of m2m_rag, so it is no backup of one.")
+    _refuse_inside(backup, path)
     for name, _ in walk(backup):
         refuse_link(backup / name)
     with new_folder(path) as folder:
@@ -103,6 +103,11 @@ def restore(backup: Path, path: Path, check_index: IndexCheck) -> VerifyReport:
             with opened(target / CATALOG_FILE, KIND) as catalog:
                 _bring_vectors(Snapshot(catalog), origin, target, _copy)
         return _finish(folder, check_index)
+
+
+def _refuse_inside(source: Path, path: Path) -> None:
+    if os.path.realpath(path).startswith(os.path.realpath(source) + os.sep):
+        raise StorageError(f"{path} lies inside {source}. Choose a folder beside it.")
 
 
 def _back_up_collection(source: Path, name: str, folder: Path) -> None:
@@ -124,7 +129,7 @@ def _bring_vectors(snapshot: Snapshot, origin: Path, target: Path, bring: Bring)
     check_files(layout.files, state.generation, state.n_rows, origin)
     for place in plan_vectors(layout, state.dimension or 0):
         source, copy = origin / VECTORS_FOLDER / place[0], target / VECTORS_FOLDER / place[0]
-        copy.parent.mkdir(exist_ok=True, mode=0o700)
+        private_folder(copy.parent)
         refuse_link(source)
         with os_errors(source):
             if place[1] is None:
@@ -145,14 +150,15 @@ def plan_vectors(layout: Layout, dimension: int) -> list[tuple[str, int | None]]
 
 
 def _bring_index(origin: Path, target: Path, bring: Bring) -> None:
-    """Bring the index's snapshots; one that goes away meanwhile is not missed."""
+    """Bring the index's snapshots; one that goes away meanwhile, or is no file, is not missed."""
     for path in sorted(origin.glob(f"{INDEX_FOLDER}/*/*.hrm2")):
         copy = target / path.relative_to(origin)
         try:
             refuse_link(path.parent)
             refuse_link(path)
-            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            bring(path, copy)
+            if path.is_file():
+                private_folder(copy.parent)
+                bring(path, copy)
         except FileNotFoundError:
             continue
 
@@ -192,7 +198,7 @@ def _copy_database_file(source: Path, target: Path) -> None:
 
 def _make_collection(folder: Path, name: str) -> Path:
     target = collection_folder(folder, name)
-    target.mkdir(parents=True, mode=0o700)
+    private_folder(target)
     return target
 
 
@@ -206,6 +212,7 @@ def _forget(folder: Path, name: str) -> None:
 
 def _finish(folder: Path, check_index: IndexCheck) -> VerifyReport:
     """Verify what was written, drop unfit indexes, and put everything on disk."""
+    _empty_logs(folder)  # first: a disk too full to open a database must not be taken for damage
     report = verify_database(folder, check_index)
     if report.lost:
         first = report.lost[0]
@@ -213,11 +220,10 @@ def _finish(folder: Path, check_index: IndexCheck) -> VerifyReport:
             f"{first.place} is damaged, so nothing was written: {first.problem} "
             f"({len(report.lost)} findings in all; `m2m doctor` tells them)."
         )
-    (folder / COLLECTIONS_FOLDER).mkdir(exist_ok=True, mode=0o700)
+    private_folder(folder / COLLECTIONS_FOLDER)
     for finding in report.findings:
         if finding.place.endswith(".hrm2") and finding.kind in ("derived", "leftover"):
             (folder / finding.place).unlink()
-    _empty_logs(folder)
     for name, _ in walk(folder):
         path = folder / name
         (sync_folder if path.is_dir() else sync_file)(path)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from m2m_rag.errors import CorruptError, M2MError, ReadOnlyError, StorageError, SyncError
@@ -47,6 +48,16 @@ def private_file(path: Path, content: bytes = b"") -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS
     with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
         stream.write(content)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only its owner may enter, and those above it that are missing.
+
+    (`Path.mkdir` makes the folders above with what the umask allows.)
+    """
+    missing = [*takewhile(lambda above: not above.exists(), path.parents)]
+    for folder in [*reversed(missing), path]:
+        folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def sync_file(path: Path) -> None:

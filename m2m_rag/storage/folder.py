@@ -10,7 +10,7 @@ from pathlib import Path
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag.errors import CorruptError, FormatError, StorageError
 from m2m_rag.storage.catalog import Catalog
-from m2m_rag.storage.files import os_errors, sync_folder
+from m2m_rag.storage.files import os_errors, private_folder, sync_folder
 from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE, POLL_S, WriterLock
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER
 from m2m_rag.storage.registry import REGISTRY_FILE, create_registry
@@ -43,7 +43,7 @@ def make_folder(path: Path) -> None:
         It holds collections, but the registry that names them is gone.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(path)
         names = {item.name for item in path.iterdir()} - _UNFINISHED
         foreign = {name for name in names if not name.startswith(REGISTRY_FILE + ".new")}
         collections = path / COLLECTIONS_FOLDER
@@ -82,7 +82,7 @@ def make_database(path: Path, writer: WriterLock) -> None:
 def _make(path: Path) -> None:
     with changing, os_errors(path):
         if not is_database(path):
-            (path / COLLECTIONS_FOLDER).mkdir(exist_ok=True, mode=0o700)
+            private_folder(path / COLLECTIONS_FOLDER)
             create_registry(path)
             sync_folder(path.parent)
 
@@ -91,7 +91,7 @@ def make_collection(path: Path, metric: str, dimension: int | None, tokenizer: s
     """Make a collection's folder, on disk, and return its name; nothing leads to it yet."""
     folder = path / COLLECTIONS_FOLDER / uuid.uuid4().hex
     with os_errors(folder):
-        folder.mkdir(parents=True, mode=0o700)
+        private_folder(folder)
         try:
             Catalog.create(folder, metric, dimension, tokenizer)
             sync_folder(folder.parent)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import xxhash
 
-from m2m_rag.storage.plain import OPEN_FLAGS, refuse_link
+from m2m_rag.errors import M2MError
+from m2m_rag.storage.plain import OPEN_FLAGS, read_plain
 
 _CHECKSUM = struct.Struct("<Q")
 _FLAGS = os.O_RDWR | os.O_CREAT | OPEN_FLAGS
@@ -34,10 +35,10 @@ def read_note(path: Path, n_bytes: int) -> bytes | None:
     FormatError
         A link, a device or a pipe stands in its place.
     """
-    refuse_link(path)
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(n_bytes + _CHECKSUM.size + 1)
+        data = read_plain(path, n_bytes + _CHECKSUM.size + 1)
+    except M2MError:
+        raise
     except OSError:
         return None
     note, checksum = data[:n_bytes], data[n_bytes:]

@@ -58,6 +58,19 @@ def refuse_link(path: Path) -> None:
         )
 
 
+def read_plain(path: Path, most_bytes: int) -> bytes:
+    """Return a small file, or its beginning; what fails otherwise is an `OSError`.
+
+    Raises
+    ------
+    FormatError
+        A link, a device or a pipe stands in its place.
+    """
+    refuse_link(path)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | OPEN_FLAGS)) as stream:
+        return stream.read(most_bytes)
+
+
 def is_plain(found: os.stat_result) -> bool:
     """Tell whether it is the status of a plain file or a folder: no link, device or pipe."""
     return stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)

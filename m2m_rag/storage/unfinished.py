@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m2m_rag.errors import M2MError, StorageError
-from m2m_rag.storage.files import os_errors, sync_folder
+from m2m_rag.storage.files import os_errors, private_folder, sync_folder
 from m2m_rag.storage.leftovers import use_in_collection, use_in_database
 from m2m_rag.storage.lock import HOLDER_FILE, LOCK_FILE
 from m2m_rag.storage.plain import COLLECTIONS_FOLDER, is_plain, walk
@@ -34,27 +34,36 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        Something stands at the path; or the file system refuses.
+        Something stands at the path; or the file system refused something, also in the block.
     """
     if os.path.lexists(path):
         raise StorageError(f"{path} exists. Choose a new folder; nothing is ever overwritten.")
     with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
     remove_abandoned(path)
     with os_errors(path):
         unfinished, lock = _make(path)
     try:
-        yield unfinished
         with os_errors(path):
+            yield unfinished
             if os.path.lexists(path):
                 raise StorageError(f"{path} exists by now; nothing was written.")
-            os.rename(unfinished, path)
-            sync_folder(path.parent)
+            _rename(unfinished, path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     finally:
         _close(lock)
+
+
+def _rename(unfinished: Path, path: Path) -> None:
+    """Rename a folder for good, or not at all."""
+    os.rename(unfinished, path)
+    try:
+        sync_folder(path.parent)
+    except BaseException:
+        os.rename(path, unfinished)
+        raise
 
 
 def remove_abandoned(path: Path) -> list[Path]:

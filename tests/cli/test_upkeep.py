@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -58,7 +59,7 @@ def test_damaged_vectors(m2m, tmp_path):
     assert "concerns 19 records: 'id0', 'id1', 'id2', …" in said
     assert "Lost: what is stored of 19 records cannot be trusted." in said
     assert "m2m restore BACKUP NEW_PATH" in said
-    assert "--repair --drop-damaged" in said
+    assert "m2m doctor db --repair --drop-damaged" in said
     assert m2m("doctor", "db", "--repair", code=1).count("DAMAGED") == 1
     said = m2m("doctor", "db", "--repair", "--drop-damaged")
     assert "repaired: notes: deleted 19 records that were damaged" in said
@@ -127,8 +128,22 @@ def test_compact(m2m):
 
 
 def test_a_mistyped_database_is_not_made(m2m, tmp_path):
-    assert "is not a database of m2m_rag" in m2m("compact", "--db", "bd", code=5)
-    assert not (tmp_path / "bd").exists()
+    for command in ("compact", "info", "collections", "backup saved", "search x"):
+        said = m2m(*command.split(), "--db", "b d", code=5)
+        assert "b d is not a database of m2m_rag. Check the path" in said
+        assert "m2m ingest DOCUMENTS --db 'b d'" in said
+        assert "read_only" not in said
+    assert [item.name for item in tmp_path.iterdir()] == ["db"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such names")
+def test_a_path_that_is_no_unicode_is_a_bad_argument(m2m, tmp_path):
+    path = os.fsdecode(b"caf\xe9")
+    for command in (["doctor", path], ["backup", path, "--db", "db"], ["restore", path, "again"]):
+        assert "is not UTF-8" in m2m(*command, code=2)
+    for command in ("collections", "info", "compact", "backup saved", "search x", "ingest db"):
+        assert r"caf\udce9' is not UTF-8" in m2m(*command.split(), "--db", path, code=2)
+    assert [item.name for item in tmp_path.iterdir()] == ["db"]
 
 
 def test_what_could_not_be_repaired_is_no_success(m2m, tmp_path, monkeypatch):
