@@ -26,7 +26,7 @@ from m2m_rag.errors import (
     SyncError,
     did_you_mean,
 )
-from m2m_rag.inputs import as_count, as_path, as_seconds, check_name
+from m2m_rag.inputs import as_choice, as_count, as_path, as_seconds, check_name
 from m2m_rag.storage.folder import (
     changing,
     is_database,
@@ -161,16 +161,9 @@ class Database(Opening):
             The name is taken, or (`exist_ok`) by a collection with another metric or dimension.
         """
         check_name(name)
-        if metric not in METRICS:
-            raise InvalidInputError(
-                f"metric: expected one of {', '.join(METRICS)}, got {metric!r}."
-                f"{did_you_mean(str(metric), METRICS)}"
-            )
-        if tokenizer is not None and tokenizer not in TOKENIZERS:
-            raise InvalidInputError(
-                f"tokenizer: expected one of {', '.join(TOKENIZERS)} or None, got {tokenizer!r}."
-                f"{did_you_mean(str(tokenizer), TOKENIZERS)}"
-            )
+        as_choice(metric, "metric", METRICS)
+        if tokenizer is not None:
+            as_choice(tokenizer, "tokenizer", tuple(TOKENIZERS))
         wanted = dimension
         if dimension is not None:
             wanted = as_count(dimension, "dimension", least=1, most=LIMITS.dimension)

@@ -392,3 +392,11 @@ def test_numpy_told_to_raise_changes_nothing(collection):
     with np.errstate(all="raise"):
         collection.add([[1e-300, 1.0, 0.0]], ids=["a"])
         assert collection.search([1e-300, 1.0, 0.0])[0].id == "a"
+
+
+@pytest.mark.parametrize("wrong", [["porter"], np.ones(2), 5, "porters", {"a": 1}])
+@pytest.mark.parametrize("name", ["metric", "tokenizer"])
+def test_what_is_none_of_the_choices_is_refused(database, name, wrong):
+    with pytest.raises(InvalidInputError, match=f"{name}: expected '.*' or '.*', got"):
+        database.create("other", **{name: wrong})
+    assert "other" not in database.list()
