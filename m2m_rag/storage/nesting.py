@@ -7,7 +7,6 @@ interrupt has cut off by what stands on the thread's stack.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import sys
 from types import FrameType
@@ -34,4 +33,4 @@ def is_on_stack(wanted: FrameType | None) -> bool:
 
 def _is_passing_on(frame: FrameType) -> bool:
     is_generator = frame.f_code.co_flags & inspect.CO_GENERATOR
-    return bool(is_generator) or frame.f_code.co_filename == contextlib.__file__
+    return bool(is_generator) or frame.f_globals.get("__name__") == "contextlib"
