@@ -161,9 +161,9 @@ class Group:
         if self.is_open:
             self._run("ROLLBACK")
 
-    def close(self, failure: BaseException | None) -> None:
-        """Give the connection back, with what befell the group: it may be of no more use."""
-        self._lent.__exit__(None if failure is None else type(failure), failure, None)
+    def close(self) -> None:
+        """Give the connection back."""
+        self._lent.close()
         self._connection = None
 
     def _run(self, statement: str) -> None:

@@ -260,7 +260,7 @@ class Writers(ForkSafe):
                         self.when_undone()
                         group.undo()
                 finally:
-                    group.close(failure)  # a connection that is in a transaction is not lent again
+                    group.close()  # a connection that is in a transaction is not lent again
         finally:
             self._group = None
             for member in group.members:

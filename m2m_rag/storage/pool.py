@@ -13,7 +13,7 @@ import apsw
 
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._presence import Presence
-from m2m_rag.errors import ClosedError, StorageError
+from m2m_rag.errors import ClosedError
 from m2m_rag.storage.fork_gate import GATE, POLL_S
 from m2m_rag.storage.frozen import check_current, is_current
 from m2m_rag.storage.guarding import guard
@@ -64,12 +64,6 @@ class ConnectionPool:
                 connection = self._borrow() or guard(self._connect())
                 yield connection
                 check_current(connection)
-            except (apsw.Error, StorageError):
-                # It may never work again: SQLite keeps a log that it could not open for writing.
-                if connection is not None:
-                    connection.close(True)
-                    connection = None
-                raise
             finally:
                 if connection is not None:
                     self._take_back(connection)

@@ -58,17 +58,6 @@ def test_a_log_that_cannot_be_read_is_said(zygote, path):
     assert "read a copy" in said
 
 
-def test_a_log_that_may_be_written_again_is_written(zygote, path):
-    """SQLite keeps the log as it could open it, so that connection must not be kept."""
-    if os.geteuid() == 0:
-        for found, folders, files in os.walk(path):
-            for name in ["", *folders, *files]:
-                os.chown(Path(found, name), access.NOBODY, access.NOBODY)
-    first, *later = zygote.run("access:write_again", str(path))
-    assert first in ("StorageError", "ReadOnlyError")
-    assert later == ["1", "1"]
-
-
 def test_a_reader_that_may_not_write_follows_the_writer(zygote, path, state, monkeypatch):
     """What is read without SQLite's locks is looked at again, before and after."""
     from m2m_rag.storage import frozen

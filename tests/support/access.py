@@ -55,19 +55,3 @@ def use(path: str, read_only: bool) -> None:
             print(f"{type(error).__name__}: {error}", flush=True)
     assert fault_load.read(database) == state
     database.close()
-
-
-def write_again(path: str) -> None:
-    """Write when the log may not be written, and again when it may: with one handle."""
-    give_up_rights()
-    with Database(path, read_only=True) as reader, Database(path) as database:
-        reader.open(fault_load.MAIN).count()  # its log stays as long as somebody reads
-        (log,) = (p for p in Path(path).rglob("catalog.sqlite-wal") if p.stat().st_size == 0)
-        os.chmod(log, 0o400)
-        collection = database.open(fault_load.MAIN)
-        for mode in (0o400, 0o600, 0o600):
-            os.chmod(log, mode)
-            try:
-                print(len(collection.add([[1.0] * fault_load.DIMENSION])), flush=True)
-            except M2MError as error:
-                print(type(error).__name__, flush=True)
