@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import threading
 import time
 import weakref
 from pathlib import Path
 from typing import NamedTuple
 
+from m2m_rag._background import Background
 from m2m_rag._forking import ForkSafeLock
 from m2m_rag._types import Metric
 from m2m_rag.compute.base import ComputeBackend
@@ -84,7 +84,7 @@ class Indexer:
         self.backend = backend
         self._may_write = may_write
         self._lock = ForkSafeLock()
-        self._thread: threading.Thread | None = None
+        self._thread: Background | None = None
         self._is_stopped = False
         self._is_searched = False
         self._committed_s = 0.0
@@ -138,11 +138,9 @@ class Indexer:
             with self._lock:
                 is_idle = self._thread is None or not self._thread.is_alive()
                 if is_idle and not self._is_stopped:
-                    self._thread = threading.Thread(target=self._run, name="m2m-index", daemon=True)
                     try:
-                        self._thread.start()
-                    except RuntimeError as error:  # there are too many, or the interpreter ends
-                        self._thread = None
+                        self._thread = Background(self._run)
+                    except (RuntimeError, MemoryError) as error:  # or the interpreter ends
                         _log.warning("the index is not tended for now: %s", str(error))
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -192,7 +190,7 @@ class Indexer:
         with self._lock:
             self._is_stopped = True
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and not thread.is_current():
             thread.join()
 
     def _wants(self, n_live: int, n_rows: int) -> bool:

@@ -137,7 +137,9 @@ def test_closing_ends_a_build(data, tmp_path):
     with Database(tmp_path / "db") as database:
         collection = database.create("c")
         collection.add(data[0], ids=ids(0, N))
-    assert not [t for t in threading.enumerate() if t.name == "m2m-index"]
+        building = collection._parts.indexer._thread
+        assert building.is_alive()
+    assert not building.is_alive()
     with Database(tmp_path / "db") as database:
         assert len(found(database.open("c"), data[1])) == 100
 

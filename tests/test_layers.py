@@ -12,6 +12,7 @@ import m2m_rag
 ROOT = Path(m2m_rag.__file__).parent
 BASE = {
     "_types",
+    "_background",
     "_closing",
     "_dates",
     "_forking",
