@@ -13,7 +13,7 @@ import weakref
 
 
 class Token:
-    """One use, by one thread. It ends with `Presence.leave`, or with the last reference to it."""
+    """One use, by one thread. It ends with the last reference to it, or with `Presence.leave`."""
 
     __slots__ = ("__weakref__", "thread")
 
